@@ -1,0 +1,86 @@
+"""Content digests: canonical JSON, values, files and folders. The same bytes on every machine, locale and Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+IGNORED_FOLDERS = frozenset({"__pycache__", ".git", ".venv", ".aif", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints"})
+IGNORED_SUFFIXES = (".pyc", ".pyo", ".swp", "~")
+IGNORED_NAMES = frozenset({".DS_Store"})
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no blanks and ASCII only. Raises ValueError for NaN and infinities, TypeError for others.
+
+    A float without a fraction is written as an integer (1.0 as 1), so `1` and `1.0` in YAML are one value.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def of_value(value: Any) -> str:
+    """sha256 of the canonical JSON, 64 hex digits."""
+    return of_text(canonical_json(value))
+
+
+def of_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """sha256 of a file's bytes, read in chunks. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def tree_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Files below root as (posix path relative to it, path), sorted by that path; caches and editors' files left out.
+
+    Raises ValueError for a symbolic link: what it points at could lie outside the tree.
+    """
+    found: list[tuple[str, Path]] = []
+    for folder, folders, names in os.walk(root, followlinks=False):
+        folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
+        for name in [*folders, *names]:
+            path = Path(folder, name)
+            if path.is_symlink():
+                raise ValueError(f"{path.relative_to(root).as_posix()} is a symbolic link")
+        found += [
+            (Path(folder, name).relative_to(root).as_posix(), Path(folder, name))
+            for name in names
+            if name not in IGNORED_NAMES and not name.endswith(IGNORED_SUFFIXES)
+        ]
+    yield from sorted(found)
+
+
+def of_files(files: dict[str, str]) -> str:
+    """Digest of a folder from its {relative path: sha256 of the file}; names and contents count, times and modes do not."""
+    return of_value(files)
+
+
+def of_tree(root: Path) -> str:
+    """`of_files` of everything below root. Raises OSError, ValueError for symbolic links."""
+    return of_files({name: of_file(path) for name, path in tree_files(root)})
