@@ -1,4 +1,4 @@
-"""`hardware`: what a stage asks of the cluster. Device counts and nodes are part of a training's identity, the rest is not."""
+"""`hardware`: what a stage asks of the cluster. Devices and nodes are in a training's identity, the rest is not."""
 
 from typing import Annotated
 

@@ -1,0 +1,292 @@
+"""Files, folders and globs → a `Repository` of typed models for one environment, with every finding on the way."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aifctl.diagnostics import Diagnostic, Report, Where
+from aifctl.diagnostics.model import KeyPath
+from aifctl.spec import facts, overlay, schema, source
+from aifctl.spec.models.lock import Lock
+from aifctl.spec.models.model import Model, ModelSpec
+from aifctl.spec.models.platform import Environment, Platform
+from aifctl.spec.models.release import Release
+from aifctl.spec.models.section import API_VERSION
+from aifctl.spec.paths import shown
+from aifctl.spec.source import Document
+
+PLATFORM_FILE = "platform.yaml"
+SKIPPED_FOLDERS = frozenset({"rendered", "releases", "node_modules", "__pycache__"})
+KINDS = ("Model", "Platform")
+OTHER_KINDS = ("Lock", "Release")
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One model as one environment sees it, with all that compiling it needs."""
+
+    document: Document
+    model: Model
+    environment: Environment
+    merged: overlay.Merged
+    facts: facts.Facts
+    lock: Lock | None = None
+    release: Release | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.model.spec
+
+    @property
+    def name(self) -> str:
+        return self.model.metadata.name
+
+    @property
+    def folder(self) -> Path:
+        return self.document.path.parent
+
+    def at(self, *path: str | int, on_key: bool = False) -> Where:
+        """The place of a merged value in the file it came from."""
+        return Where(self.document.file, self.merged.origin(path), "key" if on_key else "value", self.document.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """What was loaded. `texts` are kept to give diagnostics their positions."""
+
+    root: Path
+    platform: Platform | None
+    platform_file: str | None
+    documents: tuple[Document, ...]
+    texts: dict[str, str] = field(repr=False)
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def environment(self, name: str) -> Environment:
+        """Raises Report for a name the platform does not have."""
+        for environment in environments(self.platform):
+            if environment.name == name:
+                return environment
+        known = [environment.name for environment in environments(self.platform)]
+        raise Report(Diagnostic("AIF212", f"unknown environment `{name}`", schema.did_you_mean(name, known)))
+
+
+def environments(platform: Platform | None) -> tuple[Environment, ...]:
+    """The platform's environments; this machine alone where there is no platform."""
+    if platform is None:
+        return (Environment(name=LOCAL),)
+    named = platform.spec.environments
+    return named if any(e.name == LOCAL for e in named) else (Environment(name=LOCAL), *named)
+
+
+def load(paths: list[Path], platform: Path | None = None) -> Repository:
+    """Reads every spec below the paths. Findings are kept; Report is raised only where nothing is left to go on with."""
+    files, found = _expand(paths)
+    platform_path = platform or find_platform(paths)
+    root = (platform_path.parent if platform_path else _common_folder(files, paths)).absolute()
+    texts: dict[str, str] = {}
+    documents: list[Document] = []
+    for path, named in files:
+        file = shown(path, Path.cwd())
+        read, problems = _read(path, file, named, texts)
+        documents += [d for d in read if d.value.get("kind") not in ("Platform", *OTHER_KINDS)]
+        found += problems
+    parsed, platform_file, problems = _platform(platform_path, texts)
+    found += problems
+    if not documents and not found:
+        raise Report(
+            Diagnostic(
+                "AIF114",
+                f"no model specs in {_listed(paths)}",
+                f"a spec has `apiVersion: {API_VERSION}` and `kind: Model`",
+            )
+        )
+    return Repository(root, parsed, platform_file, tuple(documents), texts, tuple(found))
+
+
+def units(repository: Repository, environment: Environment) -> tuple[list[Unit], list[Diagnostic]]:
+    """Every model as this environment sees it; one with errors is left out, the others are not held up."""
+    result: list[Unit] = []
+    found: list[Diagnostic] = []
+    seen: dict[str, Document] = {}
+    for document in repository.documents:
+        unit, problems = _unit(repository, document, environment)
+        found += problems
+        if unit is None:
+            continue
+        twin = seen.setdefault(unit.name, document)
+        if twin is not document:
+            where = Where(document.file, ("metadata", "name"), document=document.index)
+            found.append(
+                Diagnostic(
+                    "AIF211",
+                    f"model `{unit.name}` stands in {twin.file} too",
+                    "give each model a name of its own",
+                    where,
+                )
+            )
+            continue
+        result.append(unit)
+    return result, found
+
+
+def find_platform(paths: list[Path]) -> Path | None:
+    """The nearest `platform.yaml` at or above the first path."""
+    start = (paths[0] if paths else Path()).absolute()
+    for folder in (start, *start.parents):
+        candidate = folder / PLATFORM_FILE
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def lock_path(document: Document, name: str) -> Path:
+    return document.path.parent / f"{name}.lock.yaml"
+
+
+def release_path(root: Path, environment: str, name: str) -> Path:
+    return root / "releases" / environment / f"{name}.yaml"
+
+
+def _expand(paths: list[Path]) -> tuple[list[tuple[Path, bool]], list[Diagnostic]]:
+    """(file, whether it was named itself) in a stable order."""
+    files: dict[Path, bool] = {}
+    found: list[Diagnostic] = []
+    for path in paths:
+        if path.is_dir():
+            files.update({file: False for file in _below(path) if file not in files})
+        elif path.exists():
+            files[path] = True
+        else:
+            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+            if not matches:
+                found.append(Diagnostic("AIF113", f"no such file or folder: {path}", None, Where(str(path))))
+            for match in matches:
+                files.update({file: False for file in _below(match)} if match.is_dir() else {match: True})
+    return list(files.items()), found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS and not name.startswith("."))
+        yield from (Path(here, name) for name in sorted(names) if name.endswith((".yaml", ".yml")))
+
+
+def _common_folder(files: list[tuple[Path, bool]], paths: list[Path]) -> Path:
+    folders = [str((path if path.is_dir() else path.parent).absolute()) for path in ([f for f, _ in files] or paths)]
+    return Path(os.path.commonpath(folders)) if folders else Path.cwd()
+
+
+def _listed(paths: list[Path]) -> str:
+    return ", ".join(str(path) for path in paths) or "this folder"
+
+
+def _read(path: Path, file: str, named: bool, texts: dict[str, str]) -> tuple[list[Document], list[Diagnostic]]:
+    try:
+        text = source.read_text(path, file)
+    except Report as report:
+        return [], list(report.diagnostics)
+    if not named and "aif.dev/" not in text:
+        return [], []  # somebody else's YAML in a folder of specs
+    texts[file] = text
+    documents, found = source.parse(text, path.absolute(), file)
+    kept = []
+    for document in documents:
+        problem = _header(document)
+        if problem is None:
+            kept.append(document)
+        elif named or str(document.value.get("apiVersion", "")).startswith("aif.dev/"):
+            found.append(problem)
+    return kept, found
+
+
+def _header(document: Document) -> Diagnostic | None:
+    version, kind = document.value.get("apiVersion"), document.value.get("kind")
+    if version != API_VERSION:
+        shown_version = f"`{version}`" if version is not None else "none"
+        where = Where(document.file, ("apiVersion",), document=document.index)
+        return Diagnostic("AIF201", f"expected `apiVersion: {API_VERSION}`, found {shown_version}", None, where)
+    if kind not in (*KINDS, *OTHER_KINDS):
+        where = Where(document.file, ("kind",), document=document.index)
+        return Diagnostic("AIF202", f"unknown kind `{kind}`", schema.did_you_mean(str(kind), KINDS), where)
+    return None
+
+
+def _platform(path: Path | None, texts: dict[str, str]) -> tuple[Platform | None, str | None, list[Diagnostic]]:
+    if path is None:
+        return None, None, []
+    file = shown(path, Path.cwd())
+    documents, found = _read(path, file, True, texts)
+    platforms = [document for document in documents if document.value["kind"] == "Platform"]
+    if not platforms:
+        if not found:
+            found = [Diagnostic("AIF210", "no `kind: Platform` in this file", None, Where(file))]
+        raise Report(*source.resolve(found, texts))
+    if len(platforms) > 1:
+        where = Where(file, ("metadata", "name"), document=platforms[1].index)
+        found.append(Diagnostic("AIF213", "a second Platform; one describes the whole repository", None, where))
+    platform, problems = schema.validate(Platform, platforms[0].value, Where(file, document=platforms[0].index))
+    if platform is None:
+        raise Report(*source.resolve([*found, *problems], texts))
+    return platform, file, found
+
+
+def _unit(repository: Repository, document: Document, environment: Environment) -> tuple[Unit | None, list[Diagnostic]]:
+    merged = overlay.merge(document.value, environment.name)
+    where = Where(document.file, document=document.index)
+    model, found = schema.validate(Model, merged.value, where, merged.origin)
+    found = [*_overlay_problems(repository, document), *found]
+    if model is None or found:
+        return None, found
+    name = model.metadata.name
+    lock, problems = _optional(Lock, lock_path(document, name), repository.texts)
+    release, more = _optional(Release, release_path(repository.root, environment.name, name), repository.texts)
+    if problems or more:
+        return None, [*problems, *more]
+    known = facts.gather(model.spec, document.path.parent)
+    return Unit(document, model, environment, merged, known, lock, release), []
+
+
+def _overlay_problems(repository: Repository, document: Document) -> list[Diagnostic]:
+    spec = document.value.get("spec")
+    overlays = spec.get("environments") if isinstance(spec, dict) else None
+    if not isinstance(overlays, dict):
+        return []
+    found = []
+    known = {environment.name: environment for environment in environments(repository.platform)}
+    for name, body in overlays.items():
+        path: KeyPath = ("spec", "environments", name)
+        where = Where(document.file, path, "key", document.index)
+        if name not in known:
+            found.append(Diagnostic("AIF212", f"unknown environment `{name}`", schema.did_you_mean(name, known), where))
+        elif "train" not in known[name].roles and isinstance(body, dict):
+            found += _not_servings(document, path, body)
+    return found
+
+
+def _not_servings(document: Document, path: KeyPath, body: dict[str, Any]) -> Iterator[Diagnostic]:
+    for section in body:
+        if section not in overlay.SERVING_SECTIONS:
+            where = Where(document.file, (*path, section), "key", document.index)
+            message = f"`{section}` can't be changed for `{path[-1]}`, which only serves"
+            hint = "what serves there was trained elsewhere; an overlay may change `serving` and `monitoring`"
+            yield Diagnostic("AIF214", message, hint, where)
+
+
+def _optional(kind: type[Any], path: Path, texts: dict[str, str]) -> tuple[Any, list[Diagnostic]]:
+    """A lock or release file: None where there is none."""
+    if not path.is_file():
+        return None, []
+    file = shown(path, Path.cwd())
+    documents, found = _read(path, file, True, texts)
+    if not documents:
+        return None, found or [
+            Diagnostic("AIF215", f"an empty {kind.__name__.lower()} file", "write it anew", Where(file))
+        ]
+    value, problems = schema.validate(kind, documents[0].value, Where(file, document=documents[0].index))
+    return value, problems

@@ -1,0 +1,77 @@
+"""Environment overlays: `spec.environments.<env>` merged over `spec`, before the result is validated. Pure.
+
+Mappings merge by key, lists of named items by `name`, anything else is replaced. Every merged place remembers where in
+the file it came from, so that a finding in a merged value points at the overlay's line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aifctl.diagnostics.model import KeyPath
+
+SERVING_SECTIONS = frozenset({"serving", "monitoring"})
+"""What an environment that only serves may overlay: what serves was trained elsewhere (`route` is part of serving)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """`origins` maps a path of `value` to its path in the document; a path below one without an entry follows it."""
+
+    value: dict[str, Any]
+    origins: dict[KeyPath, KeyPath] = field(default_factory=dict)
+
+    def origin(self, path: KeyPath) -> KeyPath:
+        for length in range(len(path), 0, -1):
+            start = self.origins.get(path[:length])
+            if start is not None:
+                return start + path[length:]
+        return path
+
+
+def merge(document: dict[str, Any], environment: str) -> Merged:
+    """The document as this environment sees it, without its `environments` section."""
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return Merged(document)
+    overlays = spec.get("environments")
+    base = {key: value for key, value in spec.items() if key != "environments"}
+    overlay = overlays.get(environment) if isinstance(overlays, dict) else None
+    if not isinstance(overlay, dict):
+        return Merged({**document, "spec": base})
+    origins: dict[KeyPath, KeyPath] = {}
+    merged = _merge(base, overlay, ("spec",), ("spec", "environments", environment), origins)
+    return Merged({**document, "spec": merged}, origins)
+
+
+def _merge(base: Any, over: Any, path: KeyPath, source: KeyPath, origins: dict[KeyPath, KeyPath]) -> Any:
+    if isinstance(base, dict) and isinstance(over, dict):
+        result = dict(base)
+        for key, value in over.items():
+            result[key] = _merge(base.get(key), value, (*path, key), (*source, key), origins)
+        return result
+    if _named(base) and _named(over):
+        return _merge_named(base, over, path, source, origins)
+    origins[path] = source
+    return over
+
+
+def _merge_named(
+    base: list[Any], over: list[Any], path: KeyPath, source: KeyPath, origins: dict[KeyPath, KeyPath]
+) -> list[Any]:
+    result = list(base)
+    places = {item["name"]: index for index, item in enumerate(base)}
+    for index, item in enumerate(over):
+        place = places.get(item["name"], len(result))
+        if place == len(result):
+            places[item["name"]] = place
+            result.append(None)
+        result[place] = _merge(result[place], item, (*path, place), (*source, index), origins)
+    return result
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and isinstance(item.get("name"), str) for item in value
+    )
