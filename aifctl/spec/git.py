@@ -63,8 +63,8 @@ def commit(repo: Path, ref: str = "HEAD") -> Commit:
 
 
 def resolve(repo: Path, ref: str) -> str:
-    """Object name of the commit that `ref` names. Raises Report: AIF613 for text that is no ref, AIF611 for an unknown one."""
-    if not ref or ref.startswith("-") or any(ord(character) < 32 for character in ref):
+    """Object name of the commit that `ref` names. Raises Report: AIF613 if it can't be a ref, AIF611 if unknown."""
+    if not ref or ref.startswith(("-", "^")) or any(ord(character) < 32 for character in ref):
         hint = "name a branch, a tag or a commit"
         raise Report(Diagnostic("AIF613", f"`{_printable(ref)}` can't be a Git ref", hint=hint))
     found = _verified(repo, f"{ref}^{{commit}}")
@@ -123,11 +123,12 @@ def _tree_of(repo: Path, ref: str, below: str) -> str | None:
     folder = PurePosixPath(prefix, below).as_posix()
     if PurePosixPath(below).is_absolute() or ".." in PurePosixPath(below).parts:
         raise Report(_outside(below))
-    return _verified(repo, f"{sha}^{{tree}}" if folder == "." else f"{sha}:{folder}")
+    found = sha if folder == "." else _verified(repo, f"{sha}:{folder}")
+    return found and _verified(repo, f"{found}^{{tree}}")
 
 
 def _entries(repo: Path, tree: str | None) -> list[_Entry]:
-    """Everything below a tree. Raises Report for a path that leads out of it: git itself does not check what it is sent."""
+    """Everything below a tree. Raises Report for a path that leads out of it: git does not check what is pushed."""
     if tree is None:
         return []
     entries = []
@@ -211,10 +212,8 @@ def _verified(repo: Path, expression: str) -> str | None:
     arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", expression)
     with _start(repo, arguments) as process:
         out, err = process.communicate()
-    # 128 also stands for a ref it could not parse, then with no or another message.
-    if process.returncode and b"not a git repository" in err:
-        raise Report(_failure(repo, arguments, err))
-    if process.returncode and b"dubious ownership" in err:
+    # An unknown name ends with 1 or 128 alike; these are the faults that concern every name.
+    if process.returncode and any(fault in err for fault in (b"not a git repository", b"cannot change to", b"dubious")):
         raise Report(_failure(repo, arguments, err))
     return None if process.returncode else out.decode("ascii").strip()
 
