@@ -35,6 +35,8 @@ class CodeFact:
     digest: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     """Relative path → sha256."""
+    texts: dict[str, str] | None = None
+    """Relative path → text, when all of it is text and small enough to travel in a manifest."""
     size: int = 0
     problem: str | None = None
 
@@ -102,8 +104,13 @@ def _code(folder: Path, relative: str) -> CodeFact:
             return CodeFact(
                 path, size=size, problem=f"holds {size // 1024**2} MiB; code is at most {MAX_CODE // 1024**2} MiB"
             )
-        files = {name: _sha256(file, stat.st_mtime_ns, stat.st_size) for name, file, stat in stats}
-        return CodeFact(path, digest.of_files(files), files, size)
+        if size > INLINE_CODE:
+            files = {name: _sha256(file, stat.st_mtime_ns, stat.st_size) for name, file, stat in stats}
+            return CodeFact(path, digest.of_files(files), files, None, size)
+        read = {name: _small(file, stat.st_mtime_ns, stat.st_size) for name, file, stat in stats}
+        texts = {name: text for name, (_, text) in read.items() if text is not None}
+        files = {name: sha256 for name, (sha256, _) in read.items()}
+        return CodeFact(path, digest.of_files(files), files, texts if len(texts) == len(files) else None, size)
     except ValueError as error:
         return CodeFact(None, problem=str(error))
     except OSError as error:
@@ -126,3 +133,14 @@ def _requirements(folder: Path, relative: str) -> RequirementsFact:
 def _sha256(path: Path, mtime_ns: int, size: int) -> str:
     """The same file is asked for by several environments and models; time and size tell when it changed in between."""
     return digest.of_file(path)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _small(path: Path, mtime_ns: int, size: int) -> tuple[str, str | None]:
+    """(sha256, text) of a small file; no text for a binary one."""
+    data = path.read_bytes()
+    try:
+        text = None if b"\0" in data else data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = None
+    return digest.of_bytes(data), text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -28,10 +29,11 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
 }
 _LENGTHS = {
-    "too_short": ("min_length", "expected at least {n} entries"), "too_long": ("max_length", "expected at most {n} entries"),
-    "string_too_short": ("min_length", "expected at least {n} characters"),
-    "string_too_long": ("max_length", "at most {n} characters are allowed, these are {found}"),
-}  # fmt: skip
+    "too_short": ("min_length", "least"),
+    "too_long": ("max_length", "most"),
+    "string_too_short": ("min_length", "least"),
+    "string_too_long": ("max_length", "most"),
+}
 _PATTERNS = (
     ("(\\.[A-Za-z_]\\w*)*:", "write `module:name`, such as `digits.cnn:build`"),
     ("^[a-z]([a-z0-9-]*[a-z0-9])?$", "use lower-case letters, digits and dashes, beginning with a letter"),
@@ -76,104 +78,182 @@ def _diagnostics(
     kind: type[BaseModel], value: Any, details: list[ErrorDetails], where: Where, origin: Origin
 ) -> Iterator[Diagnostic]:
     placed = [(_real_path(value, detail), detail) for detail in details]
-    deepest: dict[KeyPath, int] = {}
-    for path, _ in placed:
-        for length in range(len(path)):
-            deepest[path[:length]] = max(deepest.get(path[:length], 0), len(path))
-    alternatives: dict[KeyPath, list[ErrorDetails]] = {}
+    above = {path[:length] for path, _ in placed for length in range(len(path))}
+    together: dict[tuple[KeyPath, bool], list[ErrorDetails]] = {}
     for path, detail in placed:
-        if detail["type"] in _TYPES and path in deepest:
-            continue  # a union's other branch: the branch of the right type has its own, deeper finding
-        alternatives.setdefault(path if detail["type"] != "missing" else (*path, "\0missing"), []).append(detail)
-    for path, found in alternatives.items():
-        place = path[:-1] if path and path[-1] == "\0missing" else path
-        yield _diagnostic(kind, place, found, where, origin)
+        if path in above and (detail["type"] in _TYPES or detail["type"] == "too_short"):
+            # A union's other branch, or a list counted without its failing items: the deeper finding says what is wrong.
+            continue
+        together.setdefault((path, detail["type"] == "missing"), []).append(detail)
+    for (path, missing), found in together.items():
+        said = _explain(_Finding(kind, path, found))
+        place = origin(path[:-1] if missing else path)
+        yield Diagnostic(
+            said.code, said.message, said.hint, Where(where.file, place, "key" if said.key else "value", where.document)
+        )
 
 
 def _real_path(value: Any, detail: ErrorDetails) -> KeyPath:
-    """The error's location without the tags and branch names that pydantic adds for unions.
+    """The error's location without the branch names that pydantic adds for unions.
 
-    A step is real when the value has it; the tag of a discriminated union is none, even where a key has its name,
-    because the discriminator's own value names it.
+    A branch may be called like a key that stands there (`int: {int: …}`), so the path is the one that leads to the
+    very value the error is about.
     """
-    loc = detail["loc"]
-    path: list[str | int] = []
-    here = value
-    for index, step in enumerate(loc):
-        last = index == len(loc) - 1
-        if isinstance(here, dict) and step in here:
-            here = here[step]
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-            here = here[step]
-        elif not (last and isinstance(here, dict) and detail["type"] == "missing"):
-            continue
-        path.append(step)
-    return tuple(path)
+    loc, target = detail["loc"], detail["input"]
+    missing = detail["type"] == "missing"
+    steps = loc[:-1] if missing else loc
+    for path, found in _walks(value, steps):
+        if found is target:
+            return (*path, loc[-1]) if missing else path
+    path, _ = next(_walks(value, steps))
+    return (*path, loc[-1]) if missing else path
 
 
-def _diagnostic(
-    kind: type[BaseModel], path: KeyPath, found: list[ErrorDetails], where: Where, origin: Origin
-) -> Diagnostic:
-    detail = found[0]
-    code, message, hint, on_key = _explain(kind, path, found)
-    place = path[:-1] if detail["type"] == "missing" else path
-    return Diagnostic(
-        code, message, hint, Where(where.file, origin(place), "key" if on_key else "value", where.document)
+def _walks(value: Any, steps: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    """(path, value there) for every way to read the steps as keys or as names of branches; the longest first."""
+    if not steps:
+        yield (), value
+        return
+    step, rest = steps[0], steps[1:]
+    if rest == ("[key]",):
+        yield (step,), step
+    if isinstance(value, dict):
+        there = step in value
+    else:
+        there = isinstance(value, list) and isinstance(step, int) and step < len(value)
+    if there:
+        for path, found in _walks(value[step], rest):
+            yield (step, *path), found
+    yield from _walks(value, rest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What pydantic says about one place; several details where a union failed in each branch."""
+
+    kind: type[BaseModel]
+    path: KeyPath
+    details: list[ErrorDetails]
+
+    @property
+    def first(self) -> ErrorDetails:
+        return self.details[0]
+
+    @property
+    def value(self) -> Any:
+        return self.first["input"]
+
+    @property
+    def context(self) -> dict[str, Any]:
+        return self.first.get("ctx", {})
+
+    @property
+    def name(self) -> str:
+        """The field; of a list's item the field that holds the list."""
+        return next((str(step) for step in reversed(self.path) if isinstance(step, str)), "document")
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    code: str
+    message: str
+    hint: str | None = None
+    key: bool = False
+
+
+def _explain(finding: _Finding) -> _Said:
+    types = [detail["type"] for detail in finding.details]
+    if "unit" in types:
+        return _unit(finding)
+    if any(type_ in _TYPES for type_ in types):
+        return _wrong_type(finding)
+    return _WORDS.get(types[0], _otherwise)(finding)
+
+
+def _unknown_field(finding: _Finding) -> _Said:
+    name = finding.name
+    return _Said("AIF203", f"unknown field `{name}`", _field_hint(finding.kind, finding.path, name), key=True)
+
+
+def _missing(finding: _Finding) -> _Said:
+    if isinstance(finding.path[-1], int):
+        count = _count(len(finding.value), "entry")
+        return _Said("AIF207", f"`{finding.name}`: expected more than {count}")
+    name, above = finding.path[-1], finding.path[:-1]
+    parent = "the document" if not above else f"`{above[-1]}`" if isinstance(above[-1], str) else "this entry"
+    return _Said("AIF204", f"`{name}` is missing in {parent}", key=True)
+
+
+def _unknown_value(finding: _Finding) -> _Said:
+    expected = str(finding.context["expected"]).replace(" or ", ", ")
+    choices = [choice.strip("'") for choice in expected.split(", ")]
+    hint = did_you_mean(str(finding.value), choices, "allowed are")
+    message = f"unknown value {_show(finding.value)} of `{finding.name}`"
+    if _is_key(finding.first):
+        return _Said("AIF206", f"unknown key `{finding.name}`", hint, key=True)
+    return _Said("AIF206", message, hint)
+
+
+def _unit(finding: _Finding) -> _Said:
+    words = [detail["msg"].removeprefix("expected ") for detail in finding.details if detail["type"] == "unit"]
+    if any(detail["type"] == "int_type" for detail in finding.details):
+        words.insert(0, "a whole number")
+    return _Said("AIF208", f"`{finding.name}`: expected {', or '.join(words)}; found {_show(finding.value)}")
+
+
+def _rule(finding: _Finding) -> _Said:
+    return _Said("AIF209", finding.first["msg"])
+
+
+def _bound(finding: _Finding) -> _Said:
+    key, words = _BOUNDS[finding.first["type"]]
+    return _Said("AIF207", f"`{finding.name}` must be {words} {finding.context[key]:g}, found {_show(finding.value)}")
+
+
+def _length(finding: _Finding) -> _Said:
+    key, words = _LENGTHS[finding.first["type"]]
+    limit, thing = finding.context[key], "character" if isinstance(finding.value, str) else "entry"
+    message = f"`{finding.name}`: expected at {words} {_count(limit, thing)}, found {len(finding.value)}"
+    return _Said("AIF207", message, key=_is_key(finding.first))
+
+
+def _pattern(finding: _Finding) -> _Said:
+    pattern = str(finding.context["pattern"])
+    hint = next((words for part, words in _PATTERNS if part in pattern), f"it must match {pattern}")
+    if _is_key(finding.first):
+        return _Said("AIF207", f"`{finding.name}` can't be a key here", hint, key=True)
+    return _Said("AIF207", f"{_show(finding.value)} can't be a value of `{finding.name}`", hint)
+
+
+def _wrong_type(finding: _Finding) -> _Said:
+    words = dict.fromkeys(_TYPES[detail["type"]] for detail in finding.details if detail["type"] in _TYPES)
+    *most, last = words
+    expected = f"{', '.join(most)} or {last}" if most else last
+    message = f"`{finding.name}`: expected {expected}, found {_type_name(finding.value)}"
+    return _Said("AIF205", message, _type_hint(finding.value, expected))
+
+
+def _otherwise(finding: _Finding) -> _Said:
+    words = finding.first["msg"]
+    return _Said("AIF207", f"`{finding.name}`: {words[:1].lower()}{words[1:].rstrip('.')}")
+
+
+_WORDS: dict[str, Callable[[_Finding], _Said]] = {
+    "extra_forbidden": _unknown_field,
+    "missing": _missing,
+    "literal_error": _unknown_value,
+    "one_of": _rule,
+    "pin": _rule,
+    "string_pattern_mismatch": _pattern,
+    **dict.fromkeys(_BOUNDS, _bound),
+    **dict.fromkeys(_LENGTHS, _length),
+}
+
+
+def _count(number: int, thing: str) -> str:
+    return (
+        f"{number} {thing if number == 1 else thing.removesuffix('y') + 'ies' if thing.endswith('y') else thing + 's'}"
     )
-
-
-def _explain(kind: type[BaseModel], path: KeyPath, found: list[ErrorDetails]) -> tuple[str, str, str | None, bool]:
-    """(code, message, hint, whether the key is the place)."""
-    detail = found[0]
-    type_, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
-    name = str(path[-1]) if path else "document"
-    if type_ == "extra_forbidden":
-        return "AIF203", f"unknown field `{name}`", _field_hint(kind, path, name), True
-    if type_ == "missing":
-        parent = str(path[-2]) if len(path) > 1 else "the document"
-        where = (
-            f"`{parent}`"
-            if len(path) > 1 and not isinstance(path[-2], int)
-            else parent
-            if len(path) == 1
-            else "this entry"
-        )
-        return "AIF204", f"`{name}` is missing in {where}", None, True
-    if type_ == "literal_error":
-        choices = [str(choice).strip("'") for choice in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        return (
-            "AIF206",
-            f"unknown value {_show(value)} of `{name}`",
-            did_you_mean(str(value), choices, "allowed are"),
-            False,
-        )
-    if type_ in ("unit", "one_of", "pin"):
-        return (
-            {"unit": "AIF208"}.get(type_, "AIF209"),
-            f"`{name}`: {detail['msg']}" if type_ == "unit" else detail["msg"],
-            None,
-            False,
-        )
-    if type_ in _BOUNDS:
-        key, words = _BOUNDS[type_]
-        return "AIF207", f"`{name}` must be {words} {context[key]:g}, found {_show(value)}", None, False
-    if type_ in _LENGTHS:
-        key, words = _LENGTHS[type_]
-        length = len(value) if isinstance(value, str | list | dict) else 0
-        return "AIF207", f"`{name}`: " + words.format(n=context[key], found=length), None, False
-    if type_ == "string_pattern_mismatch":
-        pattern = str(context["pattern"])
-        hint = next((words for part, words in _PATTERNS if part in pattern), f"it must match {pattern}")
-        return (
-            "AIF207",
-            f"{_show(value)} can't be a value of `{name}`" if not _is_key(detail) else f"`{name}` can't be a key here",
-            hint,
-            False,
-        )
-    expected = " or ".join(dict.fromkeys(_TYPES.get(each["type"], "") for each in found if each["type"] in _TYPES))
-    if expected:
-        return "AIF205", f"`{name}`: expected {expected}, found {_type_name(value)}", _type_hint(value, expected), False
-    return "AIF207", f"`{name}`: {detail['msg'][:1].lower()}{detail['msg'][1:].rstrip('.')}", None, False
 
 
 def _is_key(detail: ErrorDetails) -> bool:
@@ -197,7 +277,12 @@ def _type_name(value: Any) -> str:
 def _type_hint(value: Any, expected: str) -> str | None:
     if expected == "a text" and isinstance(value, bool | int | float):
         return f'quote it: "{str(value).lower() if isinstance(value, bool) else value}"'
-    if expected in ("a whole number", "a number") and isinstance(value, str) and value.replace(".", "", 1).isdigit():
+    if (
+        "number" in expected
+        and "text" not in expected
+        and isinstance(value, str)
+        and value.replace(".", "", 1).isdigit()
+    ):
         return "write it without quotes"
     return None
 

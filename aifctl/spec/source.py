@@ -176,8 +176,7 @@ def _locate(documents: list[Node | None], where: Where) -> Position:
     for step in where.path:
         below = _child(node, step)
         if below is None:
-            # A missing field, or a tag that pydantic put into the path: the nearest parent is the place.
-            continue
+            break  # a missing field: what should hold it is the place
         key, node = below
     if where.on == "key" and key is not None:
         node = key

@@ -26,6 +26,13 @@ class LockedRequirements(Section):
     packages: tuple[Text, ...] = Field(description="`name==version --hash=sha256:…`, one a package, sorted.")
 
 
+class Retry(Section):
+    """`aifctl retry`: one more attempt at a run that failed; it counts for that run alone."""
+
+    run: Text
+    attempt: Annotated[Integer, Field(ge=2, le=999)]
+
+
 class LockMetadata(Section):
     name: ModelName
 
@@ -36,3 +43,4 @@ class Lock(Section):
     metadata: LockMetadata
     datasets: dict[Text, LockedDataset] = Field(default_factory=dict)
     requirements: LockedRequirements | None = None
+    retry: dict[Text, Retry] = Field(default_factory=dict, description="By environment.")
