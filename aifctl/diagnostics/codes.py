@@ -38,6 +38,20 @@ CODES: dict[str, Code] = {
         # 800-819: steps
         # 820-839: frameworks, exports, bundles
         # 840-859: local runs
+        ("AIF840", "the run is going on already"),
+        ("AIF841", "the store of a run can't be used"),
+        ("AIF842", "a step ended without saying why"),
+        ("AIF843", "a step was killed from outside"),
+        ("AIF844", "a step met the same fault too often"),
+        ("AIF845", "a step could not be started"),
+        ("AIF846", "a step ran into its time limit"),
+        ("AIF847", "a step's result is missing or contradicts its digest"),
+        ("AIF848", "a file among the runs is no run manifest"),
+        ("AIF849", "unknown run"),
+        ("AIF850", "it can't be known what garbage is"),
+        ("AIF851", "a secret of a step is not set on this machine"),
+        ("AIF852", "garbage was left alone"),
+        ("AIF853", "garbage collection was postponed"),
         # 860-879: server
     )
 }

@@ -1,0 +1,544 @@
+"""The executor of `aifctl run`: takes an `ir.Run` through a `Launcher` in dependency order, and records it.
+
+A step whose marker is in the store is not started (`cached`). Independent steps run side by side. A step that fails
+stops what depends on it; the others go on, unless `fail_fast`. Exit code 75 is tried again with a growing pause, up to
+`Step.retries` times; a step that something killed is tried again once. Ctrl-C, SIGTERM and SIGHUP let steps save and
+end (a second one ends them at once); the same run started again goes on from there.
+
+One run is executed by one executor of a machine at a time, and a step that two runs share is computed once: `locks`.
+Findings are diagnostics: in the outcome where steps are at fault, as a Report where nothing can run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from aifctl import contract
+from aifctl.contract import StepSpec
+from aifctl.diagnostics.model import Diagnostic, Report, Severity
+from aifctl.ir import Run, Step
+from aifctl.runtime import locks, processes, runs
+from aifctl.runtime.launcher import Ended, Handle, Launcher, Verdict
+from aifctl.runtime.progress import Board, QuietView, Row, View
+from aifctl.runtime.runs import About, Recorder
+from aifctl.runtime.store import Fault, Published, Store
+
+TICK = 0.2
+"""Seconds between two looks at signals and progress; a step that ends wakes us at once."""
+TAIL = 20
+"""Lines of a failed step's log that are shown."""
+KILL_RETRIES = 1
+TAKE_OVER_SLACK = 20.0
+"""Seconds beyond the grace that the steps of a killed executor may take to be gone."""
+FINISHED = frozenset({"done", "cached"})
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSite:
+    """Where a run is executed on this machine. `logs` is `<store>/logs/<run>` by default; `grace` is in seconds."""
+
+    store: Path
+    tracking: str | None = None
+    code: Path | None = None
+    data: Path | None = None
+    device: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    logs: Path | None = None
+    parallel: int | None = None
+    """Steps side by side; None takes the number of usable CPUs."""
+    grace: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`pause` gives the seconds before the n-th retry (n from 1); `entry` the module that runs a step."""
+
+    view: View = field(default_factory=QuietView)
+    fail_fast: bool = False
+    pause: Callable[[int], float] = lambda retry: min(2.0**retry, 60.0)
+    entry: str = processes.ENTRY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutcome:
+    """`state` is done, cached, failed, skipped or interrupted; `log` is where its output lies, None if it never ran."""
+
+    name: str
+    state: str
+    digest: str | None = None
+    seconds: float = 0.0
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    log: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """`state` is done, failed or interrupted; steps are in the run's order."""
+
+    run: str
+    state: str
+    steps: tuple[StepOutcome, ...]
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        return tuple(finding for step in self.steps for finding in step.diagnostics)
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.state == "done" else 1
+
+
+def local_name(run: Run) -> str:
+    """`local-<model>-<digest10>`: never taken for a run of a cluster."""
+    return f"local-{run.name}"
+
+
+def execute(run: Run, site: LocalSite, about: About, options: Options | None = None) -> RunOutcome:
+    """Runs what is not finished yet. Raises Report where the run is going on already, or the store can't be written."""
+    options = Options() if options is None else options
+    site = replace(site, store=site.store.absolute())
+    name = local_name(run)
+    logs = site.store / "logs" / name if site.logs is None else site.logs.absolute()
+    try:
+        with options.view, _claimed(site, name, options.view) as claims, Interrupts() as interrupts:
+            launcher = processes.ProcessLauncher(
+                logs, site.variables, grace=site.grace, shared=claims.shared_with, entry=options.entry
+            )
+            return _Execution(run, site, options, launcher, claims, interrupts).go(about)
+    except OSError as error:
+        raise Report(_store_fault(site.store, error)) from error
+
+
+def step_site(site: LocalSite, run: str, attempt: str) -> contract.Site:
+    """The contract's view of this machine."""
+    return contract.Site(
+        store=str(site.store),
+        run=run,
+        attempt=attempt,
+        tracking=site.tracking,
+        code=_text(site.code),
+        data=_text(site.data),
+        device=site.device,
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _store_fault(store: Path, error: OSError) -> Diagnostic:
+    place = "" if error.filename is None else f" ({error.filename})"
+    hint = "check that the folder can be written, has room left, and is on a disk that supports file locks"
+    return Diagnostic("AIF841", f"can't use the store {store}: {error.strerror or error}{place}", hint=hint)
+
+
+@contextmanager
+def _claimed(site: LocalSite, run: str, view: View) -> Iterator[locks.Claims]:
+    own = locks.take(locks.run_path(site.store, run), wait=locks.PROBE_WAIT)
+    if own is None:
+        hint = "wait for it, or stop it with Ctrl-C where it was started; `aifctl runs` lists runs"
+        raise Report(Diagnostic("AIF840", f"run `{run}` is going on already on this machine", hint=hint))
+    steps = locks.take(locks.steps_path(site.store, run), wait=locks.PROBE_WAIT)
+    if steps is None:
+        view.note("waiting for steps of an earlier, killed execution to end")
+        steps = locks.take(locks.steps_path(site.store, run), wait=site.grace + TAKE_OVER_SLACK)
+    if steps is None:
+        own.release()
+        message = f"steps of an earlier, killed execution of run `{run}` are still alive"
+        raise Report(Diagnostic("AIF840", message, hint="end them (`ps -ef | grep aifctl`), then run again"))
+    claims = locks.Claims(site.store, own, steps)
+    try:
+        yield claims
+    finally:
+        claims.close()
+
+
+class Interrupts:
+    """Counts SIGINT, SIGTERM and SIGHUP while it lasts, instead of dying of them. Outside the main thread it can't."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in self.NUMBERS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup: stay deaf
+                    self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, *_: object) -> None:
+        self.count += 1
+
+
+@dataclass(slots=True)
+class _Task:
+    """One step on its way to an outcome. `spec` gets its unknown digests filled in before it starts."""
+
+    step: Step
+    spec: StepSpec
+    row: Row
+    handle: Handle | None = None
+    started: float = 0.0
+    not_before: float = 0.0
+    seconds: float = 0.0
+    timed_out: bool = False
+    tries: Counter[Verdict] = field(default_factory=Counter)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+
+class _Execution:
+    """One execution of one run. Everything happens in the caller's thread."""
+
+    def __init__(
+        self,
+        run: Run,
+        site: LocalSite,
+        options: Options,
+        launcher: Launcher,
+        claims: locks.Claims,
+        interrupts: Interrupts,
+    ) -> None:
+        self.run, self.site, self.options = run, site, options
+        self.name = local_name(run)
+        self.launcher, self.claims, self.interrupts = launcher, claims, interrupts
+        self.store = Store(str(site.store))
+        self.attempt = f"a{secrets.token_hex(4)}"  # each execution has its own: a killed one may have left files
+        self.tasks = {step.name: _Task(step, step.spec, Row(step.name)) for step in run.steps}
+        self.board: Board = {name: task.row for name, task in self.tasks.items()}
+        self.outcomes: dict[str, StepOutcome] = {}
+        self.stops = 0
+        self.recorder: Recorder
+        self.take = {
+            Verdict.DONE: self._take_done,
+            Verdict.FAILED: self._take_failed,
+            Verdict.RETRY: self._take_retry,
+            Verdict.KILLED: self._take_killed,
+            Verdict.CRASHED: self._take_failed,
+            Verdict.STOPPED: self._take_stopped,
+        }
+
+    def go(self, about: About) -> RunOutcome:
+        with locks.looking_up(self.site.store):
+            self.recorder = runs.begin(self.store, self.name, about, [step.spec for step in self.run.steps])
+        self.options.view.show(self.board)
+        try:
+            while len(self.outcomes) < len(self.tasks):
+                self._round()
+        finally:
+            self.launcher.close()  # nothing is left behind, whatever happened above
+        return self._conclude()
+
+    def _round(self) -> None:
+        self._stop_if_asked()
+        self._skip_blocked()
+        self._start_ready()
+        running = [task.handle for task in self._running() if task.handle is not None]
+        if running or len(self.outcomes) < len(self.tasks):
+            self.launcher.wait(running, TICK)
+        for task in self._running():
+            self._look_at(task)
+        self.options.view.tick()
+
+    def _open(self) -> list[_Task]:
+        return [task for name, task in self.tasks.items() if name not in self.outcomes]
+
+    def _running(self) -> list[_Task]:
+        return [task for task in self._open() if task.handle is not None]
+
+    def _failed(self) -> bool:
+        return any(outcome.state == "failed" for outcome in self.outcomes.values())
+
+    def _stop_if_asked(self) -> None:
+        """Ctrl-C once lets steps save their state, twice ends them at once; a failure under `fail_fast` is as once."""
+        asked = max(min(self.interrupts.count, 2), int(self.options.fail_fast and self._failed()))
+        if asked <= self.stops:
+            return
+        self.stops = asked
+        for task in self._open():
+            if task.handle is None:
+                self._end(task, "skipped")
+            else:
+                self._note(task, "running", "stopping")
+                self.launcher.stop(task.handle, now=asked > 1)
+
+    def _skip_blocked(self) -> None:
+        for task in self._open():
+            lost = [name for name in task.step.after if name in self.outcomes and not self._has_finished(name)]
+            if lost and task.handle is None:
+                self._end(task, "skipped", note=f"needs {lost[0]}")
+
+    def _has_finished(self, name: str) -> bool:
+        return name in self.outcomes and self.outcomes[name].state in FINISHED
+
+    def _start_ready(self) -> None:
+        limit = self.site.parallel or _usable_cpus()
+        for task in self._open():
+            ready = task.handle is None and task.not_before <= time.monotonic()
+            if ready and self.stops == 0 and all(self._has_finished(name) for name in task.step.after):
+                with self._failing(task):
+                    self._begin(task, may_start=len(self._running()) < limit)
+
+    @contextmanager
+    def _failing(self, task: _Task, handle: Handle | None = None) -> Iterator[None]:
+        """What the store finds wrong with a step's own files ends the step, not the run."""
+        try:
+            yield
+        except Fault:
+            raise
+        except Report as report:
+            self._fail(task, *report.diagnostics, handle=handle)
+
+    def _begin(self, task: _Task, *, may_start: bool) -> None:
+        if task.spec.digest is None:
+            task.spec = resolve(task.step.spec, {name: outcome.digest for name, outcome in self.outcomes.items()})
+        if task.spec.digest is None:  # prepare of unpinned data knows it when it has read them
+            if may_start:
+                self._start(task)
+            return
+        published = self._find(task, task.spec.digest)
+        if published is not None:
+            self._publish(task, "cached", published)
+        elif may_start and self._claim(task, task.spec.digest):
+            self._start(task)
+
+    def _find(self, task: _Task, digest: str) -> Published | None:
+        """What the step has published. Its digest is recorded first, so that garbage collection leaves it to us."""
+        with locks.looking_up(self.site.store):
+            if self.recorder.record.steps[task.step.name].digest != digest:
+                self.recorder.step(task.step.name, digest=digest)
+            return self.store.find(digest)
+
+    def _claim(self, task: _Task, digest: str) -> bool:
+        """False while another run works on the same step."""
+        if not self.claims.claim(digest):
+            self._note(task, "waiting", "another run is computing this step")
+            task.not_before = time.monotonic() + TICK
+            return False
+        if self.store.find(digest) is None:
+            return True
+        self.claims.release(digest)  # the other run published between our look and our claim: the next round finds it
+        return False
+
+    def _start(self, task: _Task) -> None:
+        number = sum(task.tries.values()) + 1
+        site = step_site(self.site, self.name, f"{self.attempt}-{number}")
+        task.diagnostics += _missing_secrets(task.step) if number == 1 else []
+        try:
+            task.handle = self.launcher.start(replace(task.step, spec=task.spec), site)
+        except OSError as error:
+            message = f"step `{task.step.name}` could not be started: {error}"
+            self._fail(task, Diagnostic("AIF845", message, hint="check the code and log folders"))
+            return
+        task.started, task.timed_out = time.monotonic(), False
+        self._note(task, "running", "")
+        self.recorder.step(
+            task.step.name, state="running", digest=task.spec.digest, started=runs.now(), log=task.handle.log
+        )
+
+    def _look_at(self, task: _Task) -> None:
+        handle = task.handle
+        assert handle is not None  # for the type checker: only running tasks come here
+        ended = self.launcher.poll(handle)
+        for event in self.launcher.events(handle):
+            task.row.take(event)
+        if ended is not None:
+            task.handle = None
+            task.seconds += time.monotonic() - task.started
+            task.row.seconds = task.seconds
+            with self._failing(task, handle):
+                self.take[ended.verdict](task, ended, handle)
+        elif self._is_late(task):
+            task.timed_out = True
+            self.launcher.stop(handle)
+
+    def _is_late(self, task: _Task) -> bool:
+        limit = task.step.timeout
+        return limit is not None and not task.timed_out and time.monotonic() - task.started > limit
+
+    def _take_done(self, task: _Task, ended: Ended, handle: Handle) -> None:
+        result = ended.result or {}
+        found = result.get("digest")
+        digest = found if isinstance(found, str) and _DIGEST.fullmatch(found) else None
+        published = None if digest is None else self._find(task, digest)
+        if published is None or task.spec.digest not in (None, digest):
+            self._fail(task, _contradiction(task, digest), handle=handle)
+            return
+        task.diagnostics += _diagnostics(result)
+        self._publish(task, "cached" if result.get("skipped") is True else "done", published, handle)
+
+    def _take_failed(self, task: _Task, ended: Ended, handle: Handle) -> None:
+        own = _diagnostics(ended.result or {})
+        if own:
+            self._fail(task, *own, handle=handle)
+            return
+        message = f"step `{task.step.name}` ended with {ended.how} and said nothing about it"
+        notes = tuple(self.launcher.logs(handle, TAIL))
+        self._fail(task, Diagnostic("AIF842", message, hint=f"read its log: {handle.log}", notes=notes), handle=handle)
+
+    def _take_retry(self, task: _Task, ended: Ended, handle: Handle) -> None:
+        task.tries[Verdict.RETRY] += 1
+        tried = task.tries[Verdict.RETRY]
+        own = _diagnostics(ended.result or {})
+        if tried <= task.step.retries:
+            pause = self.options.pause(tried)
+            why = f": {own[0].message}" if own else ""
+            self._again(task, pause, f"try {tried + 1} of {task.step.retries + 1} in {pause:.0f} s{why}")
+            return
+        message = f"step `{task.step.name}` met a fault of its surroundings {tried} times and was given up"
+        notes = tuple(self.launcher.logs(handle, TAIL)) if not own else ()
+        hint = "check that the store, the tracking server and the data can be reached, then run again"
+        self._fail(task, *own, Diagnostic("AIF844", message, hint=hint, notes=notes), handle=handle)
+
+    def _take_killed(self, task: _Task, ended: Ended, handle: Handle) -> None:
+        task.tries[Verdict.KILLED] += 1
+        retried = task.tries[Verdict.KILLED] <= KILL_RETRIES
+        memory = "" if ended.peak_memory is None else f", having used {ended.peak_memory / 2**30:.1f} GiB of memory"
+        again = "; it was started again" if retried else ""
+        finding = Diagnostic(
+            "AIF843",
+            f"step `{task.step.name}` was killed from outside ({ended.how}){memory}{again}",
+            hint="most often the system ran out of memory: use a smaller batch or sample, or fewer steps side by side",
+            severity=Severity.WARNING if retried else Severity.ERROR,
+        )
+        if retried:
+            task.diagnostics.append(finding)
+            self._again(task, self.options.pause(1), f"killed ({ended.how}), starts again")
+        else:
+            self._fail(task, replace(finding, notes=tuple(self.launcher.logs(handle, TAIL))), handle=handle)
+
+    def _take_stopped(self, task: _Task, ended: Ended, handle: Handle) -> None:
+        if task.timed_out:
+            message = f"step `{task.step.name}` was stopped after its time limit of {task.step.timeout:g} s"
+            self._fail(
+                task,
+                Diagnostic("AIF846", message, hint="raise its timeout; training goes on from its last checkpoint"),
+                handle=handle,
+            )
+        else:
+            self._end(task, "interrupted", log=handle.log)
+
+    def _again(self, task: _Task, pause: float, note: str) -> None:
+        if self.stops:
+            self._end(task, "interrupted")
+            return
+        task.not_before = time.monotonic() + pause
+        self._note(task, "retrying", note)
+
+    def _publish(self, task: _Task, state: str, published: Published, handle: Handle | None = None) -> None:
+        self.recorder.published(task.step.name, published.digest, published.outputs, published.files)
+        task.row.take({"metrics": published.outputs.get("metrics")})
+        task.spec = replace(task.spec, digest=published.digest)
+        self._end(task, state, outputs=published.outputs, log=None if handle is None else handle.log)
+
+    def _fail(self, task: _Task, *findings: Diagnostic, handle: Handle | None = None) -> None:
+        task.diagnostics += findings
+        self._end(task, "failed", log=None if handle is None else handle.log)
+
+    def _end(
+        self,
+        task: _Task,
+        state: str,
+        *,
+        outputs: Mapping[str, Any] | None = None,
+        log: str | None = None,
+        note: str = "",
+    ) -> None:
+        name, digest = task.step.name, task.spec.digest
+        self.outcomes[name] = StepOutcome(
+            name=name,
+            state=state,
+            digest=digest,
+            seconds=round(task.seconds, 3),
+            outputs=outputs or {},
+            diagnostics=tuple(task.diagnostics),
+            log=log,
+        )
+        if digest is not None:
+            self.claims.release(digest)
+        changes = {} if log is None else {"log": log, "ended": runs.now()}
+        self.recorder.step(name, state=state, digest=digest, seconds=round(task.seconds, 3), **changes)
+        self._note(task, state, note)
+
+    def _note(self, task: _Task, state: str, note: str) -> None:
+        if (task.row.state, task.row.note) != (state, note):
+            task.row.enter(state, note)
+            self.options.view.changed(task.row)
+
+    def _conclude(self) -> RunOutcome:
+        states = {outcome.state for outcome in self.outcomes.values()}
+        # A run that was told to stop is interrupted even if a step failed on the way: run again to see.
+        interrupted = self.interrupts.count > 0 and bool(states - FINISHED)
+        state = "interrupted" if interrupted else "done" if states <= FINISHED else "failed"
+        self.recorder.save(state=state, ended=runs.now())
+        return RunOutcome(self.name, state, tuple(self.outcomes[name] for name in self.tasks))
+
+
+def resolve(spec: StepSpec, digests: Mapping[str, str | None]) -> StepSpec:
+    """Fills unknown inputs and needs with the digests of finished steps, and chains the step's own if it can be."""
+    inputs = {name: digests.get(name) if value is None else value for name, value in spec.inputs.items()}
+    needs = {name: digests.get(name) if value is None else value for name, value in spec.needs.items()}
+    own = spec.digest or contract.step_digest(spec.kind, spec.own, inputs)
+    return replace(spec, inputs=inputs, needs=needs, digest=own)
+
+
+def _usable_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _missing_secrets(step: Step) -> list[Diagnostic]:
+    """Secrets of a cluster are here what the caller's environment has under their names."""
+    missing = [secret for secret in step.secrets if secret.name not in os.environ]
+    return [
+        Diagnostic(
+            "AIF851",
+            f"step `{step.name}` wants the secret `{secret.name}`, which is not set here",
+            hint=f"export {secret.name}=… before `aifctl run`, if this step needs it",
+            severity=Severity.WARNING,
+        )
+        for secret in missing
+    ]
+
+
+def _contradiction(task: _Task, digest: str | None) -> Diagnostic:
+    said = "left no result" if digest is None else f"reported digest {digest[: contract.SHORT]}"
+    expected = task.spec.digest
+    wanted = "" if expected is None or expected == digest else f", expected was {expected[: contract.SHORT]}"
+    message = f"step `{task.step.name}` ended well but {said}{wanted}, and its result is not in the store"
+    return Diagnostic("AIF847", message, hint="user code must not end the process (`os._exit`) or clean up the store")
+
+
+def _diagnostics(result: Mapping[str, Any]) -> list[Diagnostic]:
+    """The findings of a step's result; what does not look like one is left out."""
+    listed = result.get("diagnostics")
+    found = [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, Sequence) else []
+    return [
+        Diagnostic(
+            str(item["code"]),
+            str(item["message"]),
+            hint=None if item.get("hint") is None else str(item["hint"]),
+            severity=Severity.WARNING if item.get("severity") == Severity.WARNING else Severity.ERROR,
+            notes=tuple(str(note) for note in item.get("notes") or ()),
+        )
+        for item in found
+        if "code" in item and "message" in item
+    ]
