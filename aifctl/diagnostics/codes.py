@@ -53,5 +53,11 @@ CODES: dict[str, Code] = {
         ("AIF852", "garbage was left alone"),
         ("AIF853", "garbage collection was postponed"),
         # 860-879: server
+        ("AIF860", "an option of the server is out of its range"),
+        ("AIF861", "the bundle to serve can't be read"),
+        ("AIF862", "the server can't listen on its address"),
+        ("AIF863", "the model's signature can't be served"),
+        ("AIF864", "the model fails on its first row"),
+        ("AIF865", "requests were cut off when the server stopped"),
     )
 }
