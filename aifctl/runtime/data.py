@@ -32,11 +32,12 @@ SHOWN = 5
 
 
 class RowError(ValueError):
-    """Rows that are no input of the model. `column` is at fault, `rows` are positions from 0 (at most SHOWN)."""
+    """Rows that are no input of the model. `column` is at fault, `rows` the first positions (from 0), `count` all."""
 
     def __init__(self, column: str, problem: str, rows: Sequence[int] = ()) -> None:
         super().__init__(f"column `{column}` {problem}")
-        self.column, self.problem, self.rows = column, problem, tuple(int(r) for r in rows[:SHOWN])
+        self.column, self.problem, self.count = column, problem, len(rows)
+        self.rows = tuple(int(row) for row in rows[:SHOWN])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +243,7 @@ def _tensor(rows: Mapping[str, Any], feature: Feature) -> Array:
 
 def _numbers(values: Any, name: str, dtype: str) -> Array:
     """Values as numbers of a dtype that can hold them exactly (floats are rounded). Text is no number, even "1"."""
-    array = _as_array(values)
+    array: Array = _as_array(values)
     if array.dtype.kind not in "biuf":
         array = _object_numbers(array, name)
     target = np.dtype(dtype)
@@ -277,12 +278,12 @@ def _object_numbers(array: Array, name: str) -> Array:
 
 def _category(rows: Mapping[str, Any], feature: Feature) -> Array:
     codes = _codes(_column(rows, feature.columns[0]), feature.columns[0], feature.values or ())
-    return codes.astype(feature.dtype if np.dtype(feature.dtype).kind in "iu" else np.int64).reshape(-1, *feature.shape)
+    return codes.astype(feature.dtype if "int" in feature.dtype else np.int64).reshape(-1, *feature.shape)
 
 
 def _codes(values: Any, name: str, known: Sequence[str | int | bool]) -> Array:
     """Position of each value among `known`. 1.0, 1 and True are one value; "1" is another."""
-    array = _as_array(values).astype(object)
+    array: Array = _as_array(values).astype(object)
     _refuse(name, "has an empty value", _empty(array))
     table = {plain(value): code for code, value in enumerate(known)}
     codes = np.array([table.get(plain(value), -1) for value in array], dtype=np.int64)
@@ -304,7 +305,7 @@ def plain(value: Any) -> str | int | float:
 
 def _text(rows: Mapping[str, Any], feature: Feature) -> Array:
     name = feature.columns[0]
-    array = _as_array(_column(rows, name)).astype(object)
+    array: Array = _as_array(_column(rows, name)).astype(object)
     _refuse(name, "has an empty value", _empty(array))
     _refuse(name, "has a value that is no text", np.array([not isinstance(v, str) for v in array], dtype=bool))
     return array.reshape(-1, *feature.shape)

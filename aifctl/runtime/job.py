@@ -63,6 +63,8 @@ class Job:
     """Set on SIGTERM; who sees it saves and raises Stopped."""
     warnings: list[Diagnostic] = field(default_factory=list)
     """Findings that do not end the step."""
+    material: Any = None
+    """What `entry` had to read to learn the step's digest (prepare of unpinned data), so that it is not read twice."""
 
     @property
     def path(self) -> Path:
