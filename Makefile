@@ -18,6 +18,7 @@ UV := $(BIN)/uv
 # An installation is redone when the names or pins of packages change, told by content: Git does not keep times.
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 READY_UV := $(VENV)/.ready-uv-$(KEY)
+READY_BASE := $(VENV)/.ready-base-$(KEY)
 READY_DEMO := $(VENV)/.ready-demo-$(KEY)
 READY_ALL := $(VENV)/.ready-all-$(KEY)
 DEMO_EXTRAS := torch,onnx,mlflow,serve
@@ -29,9 +30,10 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-build --compile
 
 PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aifctl/peers
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
-HELM := helm.sh/helm/v4/cmd/helm@v4.1.1
+HELM := helm.sh/helm/v4/cmd/helm@v4.3.1
 
-.PHONY: help demo test lint format bench bench-peers build golden schemas constraints install clean
+.PHONY: help demo test lint format bench bench-peers build golden schemas constraints \
+	install install-base clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -75,6 +77,8 @@ constraints: $(READY_UV) ## resolve every extra anew into constraints.txt (UPGRA
 
 install: $(READY_ALL) ## everything, TensorFlow and the tools of development included
 
+install-base: $(READY_BASE) ## aifctl alone, which is all that validate, render and plan need
+
 clean: ## remove what was made here, .venv included
 	rm -rf $(VENV) .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find aifctl tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -89,10 +93,14 @@ $(READY_UV): $(BIN)/python
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 
+$(READY_BASE): $(READY_UV)
+	$(INSTALL) --editable .
+	@touch $@
+
 $(READY_DEMO): $(READY_UV)
 	$(INSTALL) --editable '.[$(DEMO_EXTRAS)]'
-	@touch $@
+	@touch $@ $(READY_BASE)
 
 $(READY_ALL): $(READY_UV)
 	$(INSTALL) --editable '.[$(ALL_EXTRAS)]'
-	@touch $@ $(READY_DEMO)
+	@touch $@ $(READY_DEMO) $(READY_BASE)
