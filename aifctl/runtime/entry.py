@@ -11,6 +11,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from typing import Any, NoReturn
 from aifctl import digest as digests
 from aifctl.contract import EXIT_FAILED, EXIT_RETRY, SHORT, Kind, Site, StepSpec, decode, step_digest
 from aifctl.diagnostics import Diagnostic, Report
+from aifctl.diagnostics.format import text
 from aifctl.runtime.job import Events, Job, Stopped, user_failure, user_frames
 from aifctl.runtime.store import Fault, Published, Store
 
@@ -68,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec, site = _parse(sys.argv[1:] if argv is None else argv)
         with _signals(stop, wait=spec.kind is Kind.TRAIN):
             result = execute(spec, site, stop=stop)
+        if site.digest_file is not None:
+            Path(site.digest_file).write_text(str(result.digest), encoding="ascii")
         code = 0
     except BaseException as error:
         # The boundary: whatever a step raises becomes an exit code.
@@ -149,7 +153,8 @@ def explain(error: BaseException, spec: StepSpec | None, site: Site | None) -> t
 
 def _complete(spec: StepSpec, site: Site, store: Store) -> tuple[StepSpec, Any]:
     """The step with its digest, chained on here where it depends on data that was not pinned."""
-    inputs, material = dict(spec.inputs), None
+    spec, material = _with_known(spec, site), None
+    inputs = dict(spec.inputs)
     if spec.kind is Kind.PREPARE:
         inputs, material = importlib.import_module(STEPS[Kind.PREPARE]).chain(spec, site, store)
     unknown = [name for name, value in (*inputs.items(), *spec.needs.items()) if value is None]
@@ -163,6 +168,21 @@ def _complete(spec: StepSpec, site: Site, store: Store) -> tuple[StepSpec, Any]:
         message = f"step `{spec.name}` says digest {spec.digest[:SHORT]}, its parts make {str(computed)[:SHORT]}"
         raise Report(Diagnostic("AIF800", message, "use the same version of aifctl to compile and to run"))
     return replace(spec, inputs=inputs, digest=computed), material
+
+
+def _with_known(spec: StepSpec, site: Site) -> StepSpec:
+    """The step with the digests that `--known` tells of inputs and needs whose own was unknown at compile time."""
+    if not site.known:
+        return spec
+    known = dict(item.split("=", 1) for item in site.known.split(",") if "=" in item)
+    bad = [name for name, value in known.items() if not re.fullmatch("[0-9a-f]{64}", value)]
+    if bad:
+        raise Report(Diagnostic("AIF800", f"--known has no digest for `{bad[0]}`", "write step=digest,…"))
+    inputs, needs = (
+        {name: known.get(name) if value is None else value for name, value in there.items()}
+        for there in (spec.inputs, spec.needs)
+    )
+    return replace(spec, inputs=inputs, needs=needs)
 
 
 def _check_code(spec: StepSpec, site: Site) -> None:
@@ -204,9 +224,9 @@ def _parse(argv: Sequence[str]) -> tuple[StepSpec, Site]:
     for part in fields(Site):
         parser.add_argument(f"--{part.name}", required=part.name in ("store", "run"))
     values = vars(parser.parse_args(list(argv)))
-    text = values.pop("step")
+    step = values.pop("step")
     try:
-        spec = decode(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+        spec = decode(Path(step[1:]).read_text(encoding="utf-8") if step.startswith("@") else step)
     except (ValueError, OSError) as error:
         raise Report(Diagnostic("AIF800", f"--step can't be read: {error}")) from error
     return spec, Site(**{name: value for name, value in values.items() if value is not None})
@@ -237,30 +257,25 @@ def _is_temporary(error: OSError) -> bool:
 
 
 def _tell(result: Result, spec: StepSpec | None, site: Site | None, code: int) -> None:
-    for finding in result.diagnostics:
-        print(_line(finding), file=sys.stderr)
+    if result.diagnostics:
+        print(text(result.diagnostics, {}), file=sys.stderr)
     if site is None:
         return
     if code and spec is not None:
         Events(spec.name, site.events).emit("stopped" if code == EXIT_RETRY else "failed", exit=code)
     if site.result is not None:
-        _write_result(Path(site.result), result)
+        _write_file(Path(site.result), result.to_json())
 
 
-def _write_result(path: Path, result: Result) -> None:
+def _write_file(path: Path, content: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(result.to_json(), encoding="utf-8")
+        temporary.write_text(content, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         # The exit code says how it went; a full disk must not turn a finished step into a failed one.
         print(f"can't write {path}: {error.strerror}", file=sys.stderr)
-
-
-def _line(finding: Diagnostic) -> str:
-    lines = [f"{finding.severity}[{finding.code}]: {finding.message}", *(f"   | {note}" for note in finding.notes)]
-    return "\n".join([*lines, *([f"   = hint: {finding.hint}"] if finding.hint else [])])
 
 
 if __name__ == "__main__":

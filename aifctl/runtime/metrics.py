@@ -10,6 +10,8 @@ import numpy as np
 
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime.data import Array
+from aifctl.runtime.signature import VALUE as VALUE_OUTPUT
+from aifctl.runtime.signature import probabilities
 
 CLASS, VALUE = "class", "value"
 
@@ -82,7 +84,7 @@ def score(label: Array, outputs: Array, kind: str) -> Scored:
     if bad.any():
         rate = "try a smaller learning rate, and look for empty values in the features"
         _fail(f"the model's outputs are not finite in {int(bad.sum())} of {len(outputs)} rows", rate)
-    if kind == VALUE:
+    if kind == VALUE_OUTPUT:
         return Scored(label, outputs.reshape(label.shape) if outputs.size == label.size else outputs)
     chances = probabilities(outputs, kind)
     if len(label) and int(label.max()) >= chances.shape[1]:
@@ -109,26 +111,9 @@ def measure_scored(names: Iterable[str], scored: Scored) -> dict[str, float]:
     return values
 
 
-def probabilities(outputs: Array, kind: str) -> Array:
-    """Outputs of a classifier as float64 probabilities (n, classes); one column or none is that of class 1."""
-    values: Array = outputs.astype(np.float64).reshape(len(outputs), -1)
-    if values.shape[1] == 1:
-        one = _sigmoid(values) if kind == "logits" else values
-        return np.concatenate([1 - one, one], axis=1)
-    if kind == "logits":
-        values = np.exp(values - values.max(axis=1, keepdims=True))
-    total = values.sum(axis=1, keepdims=True)
-    # float32 probabilities add up to 1 only nearly, which scikit-learn's log_loss warns about.
-    return np.divide(values, total, out=np.full_like(values, 1 / values.shape[1]), where=total > 0)
-
-
 def drop(name: str, reference: float, value: float) -> float:
     """How much worse `value` is than `reference`; negative where it is better."""
     return reference - value if METRICS[name].goal == "maximize" else value - reference
-
-
-def _sigmoid(values: Array) -> Array:
-    return 0.5 * (1 + np.tanh(0.5 * values))
 
 
 def _fail(message: str, hint: str | None = None) -> NoReturn:

@@ -6,7 +6,6 @@ row of the split) and, of classes, confusion.png. Passes no judgement: that is t
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from aifctl.contract import EvaluateConfig, Kind
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime.data import Array, Prepared, Split
+from aifctl.runtime.frameworks import load_reference
 from aifctl.runtime.job import Job
 from aifctl.runtime.metrics import CLASS, VALUE, Scored, measure_scored, score
 from aifctl.runtime.store import Published
@@ -56,11 +56,7 @@ def _trained(job: Job) -> Published:
 
 def _predict(job: Job, train: Published, split: Split) -> Array:
     """Outputs of the reference, shape (n, …). Its preprocessing is its own: it takes raw features."""
-    framework = train.about.get("config", {}).get("framework")
-    table = importlib.import_module("aifctl.runtime.frameworks").FRAMEWORKS
-    if framework not in table:
-        raise Report(Diagnostic("AIF800", f"there is no framework `{framework}`", f"there are {', '.join(table)}"))
-    reference = importlib.import_module(table[framework]).load_reference(train, job.code)
+    reference = load_reference(train, job.code)
     return np.concatenate([np.asarray(reference.predict(batch.features)) for batch in split.batches(BATCH)])
 
 
