@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -88,6 +88,10 @@ class Site:
     """File to write the step's result to: JSON {digest, skipped, seconds, outputs, diagnostics}."""
     events: str | None = None
     """File to append progress to, a JSON object a line: {step, event, …}."""
+    known: str | None = None
+    """Digests that inputs and needs lacked when the run was compiled: `step=digest`, joined by commas."""
+    digest_file: str | None = None
+    """File to write the step's digest to, 64 hex digits and nothing else: an engine hands it to the steps below."""
 
 
 def step_digest(kind: str, own: str, inputs: Mapping[str, str | None]) -> str | None:
@@ -99,13 +103,13 @@ def step_digest(kind: str, own: str, inputs: Mapping[str, str | None]) -> str | 
 
 def to_arguments(step: StepSpec, site: Site) -> list[str]:
     """Command-line arguments for `python -m aifctl.runtime.entry`; `from_arguments` reads them back."""
-    flags = [f"--{name}={value}" for name, value in asdict(site).items() if value is not None]
+    flags = [f"--{name}={value}" for name, value in _values(site).items() if value is not None]
     return [f"--step={encode(step)}", *flags]
 
 
 def encode(step: StepSpec) -> str:
     """Canonical JSON, with `{{` broken up: Argo would read it as a template tag. It can occur in strings only."""
-    return digest.canonical_json(asdict(step)).replace("{{", "{\\u007b")
+    return digest.canonical_json(_values(step)).replace("{{", "{\\u007b")
 
 
 def decode(text: str) -> StepSpec:
@@ -120,6 +124,11 @@ def decode(text: str) -> StepSpec:
     if spec.id != IDENTITY:
         raise ValueError(f"step has identity {spec.id}, this runtime computes {IDENTITY}")
     return spec
+
+
+def _values(value: StepSpec | Site) -> dict[str, Any]:
+    """As `dataclasses.asdict`, without its deep copy of a config that is plain already."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 # Configuration, one dataclass a kind. The runtime reads them by `pydantic.TypeAdapter(XConfig).validate_python(config)`.

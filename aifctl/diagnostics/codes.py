@@ -22,6 +22,20 @@ CODES: dict[str, Code] = {
         # 3xx: checks
         # 4xx: lowering
         # 5xx: render
+        ("AIF501", "two rendered objects are one"),
+        ("AIF502", "a template is not found"),
+        ("AIF503", "a template has a syntax error"),
+        ("AIF504", "an expression is only a part of a YAML value"),
+        ("AIF505", "a template fails while it is filled"),
+        ("AIF506", "a template does not make a Kubernetes object"),
+        ("AIF507", "the environment lacks what a manifest needs"),
+        ("AIF508", "text that Argo would read as a tag"),
+        ("AIF509", "a name that Kubernetes does not take"),
+        ("AIF510", "a run is too large for a Workflow"),
+        ("AIF511", "a variable has a name that is aifctl's own"),
+        ("AIF512", "a name that is no file name"),
+        ("AIF520", "a link in the rendered tree"),
+        ("AIF521", "the rendered tree can't be written"),
         # 6xx: plan
         ("AIF601", "a rendered file is not readable YAML"),
         ("AIF602", "a file in the rendered tree was not written by aifctl"),
@@ -36,6 +50,26 @@ CODES: dict[str, Code] = {
         ("AIF615", "a git command failed"),
         ("AIF616", "a path leads out of its folder"),
         # 800-819: steps
+        ("AIF800", "a step's arguments can't be read"),
+        ("AIF801", "a step lacks an input"),
+        ("AIF802", "the store can't be read or written"),
+        ("AIF803", "an artifact is damaged"),
+        ("AIF804", "an output is missing"),
+        ("AIF805", "user code can't be imported"),
+        ("AIF806", "user code failed"),
+        ("AIF807", "the code is not what was compiled"),
+        ("AIF808", "a package is missing"),
+        ("AIF809", "the tracking server can't be used"),
+        ("AIF810", "a dataset can't be reached"),
+        ("AIF811", "a dataset differs from its pin"),
+        ("AIF812", "a file is no table"),
+        ("AIF813", "a dataset lacks a column"),
+        ("AIF814", "a column does not fit its feature"),
+        ("AIF815", "a dataset fails its checks"),
+        ("AIF816", "a label does not fit its classes"),
+        ("AIF817", "a split can't be made"),
+        ("AIF818", "a gate failed"),
+        ("AIF819", "a metric can't be computed"),
         # 820-839: frameworks, exports, bundles
         # 840-859: local runs
         ("AIF840", "the run is going on already"),
