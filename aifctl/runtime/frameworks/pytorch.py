@@ -1,0 +1,328 @@
+"""PyTorch: `build` gives a `torch.nn.Module`, called with its features in the signature's order; safetensors keep it.
+
+The loop used when the spec has none: cross-entropy or mean squared error by task, Adam or what `optimizer` names,
+validation after each epoch. A resumed training computes what an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch.nn import functional
+
+from aifctl.contract import TrainConfig
+from aifctl.diagnostics import Diagnostic, Report
+from aifctl.runtime import frameworks
+from aifctl.runtime.context import Context, Rows, diverged, user_code
+from aifctl.runtime.frameworks import Forward, Trained, load_reference
+from aifctl.runtime.job import Stopped, import_attribute
+from aifctl.runtime.signature import CLASSIFICATION, PROBABILITIES, VALUE, Arrays, Signature, output_kind, probabilities
+
+__all__ = ["load", "load_reference", "train"]
+
+WEIGHTS = "model.safetensors"
+PROBE_ROWS = 8
+PRECISIONS = ("fp32", "bf16-mixed", "fp16-mixed")
+HALF = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+
+
+def train(context: Context) -> None:
+    """Builds, trains and writes the model. Raises Report, and Stopped once it has saved where it was told to stop."""
+    seed(context.config.seed)
+    device = torch.device(context.device or _best_device())
+    model = build(context.config, context.signature, context.code).to(device)
+    context.model, context.framework = model, Torch(model, device, context.config.precision)
+    kind = _probe(context)
+    if context.config.loop is None:
+        fit(context, kind)
+    else:
+        loop = import_attribute(context.config.loop, context.code)
+        with user_code(f"`{context.config.loop}`", context.code):
+            loop(context)
+    if context.should_stop:
+        raise Stopped
+    context.take_best()
+    safetensors.torch.save_model(model.cpu(), str(context.folder / WEIGHTS))
+
+
+def load(trained: Trained) -> Forward:
+    """Raises Report (AIF836) where the weights do not fit what `build` gives now."""
+    model = restore(trained)
+    names = [tensor.name for tensor in trained.model.inputs]
+
+    def forward(inputs: Arrays) -> Any:
+        with torch.inference_mode():
+            return model(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names)).float().numpy()
+
+    return forward
+
+
+def restore(trained: Trained) -> torch.nn.Module:
+    """The trained model on the CPU, in evaluation mode."""
+    model = build(trained.config, trained.model, trained.code)
+    try:
+        safetensors.torch.load_model(model, str(trained.folder / WEIGHTS))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        lines = tuple(str(error).splitlines()[:6])
+        message = f"the trained weights do not fit what `{trained.config.model}` builds"
+        raise Report(Diagnostic("AIF836", message, hint="build the same model each time", notes=lines)) from error
+    return model.cpu().float().eval()
+
+
+def build(config: TrainConfig, signature: Signature, code: Path | None) -> torch.nn.Module:
+    model = frameworks.build(config, signature, code)
+    if not isinstance(model, torch.nn.Module):
+        message = f"`{config.model}` returned {type(model).__name__}, not a torch.nn.Module"
+        raise Report(Diagnostic("AIF821", message, hint="return the model from `build(params, signature)`"))
+    return model
+
+
+def seed(value: int) -> None:
+    random.seed(value)
+    np.random.seed(value % 2**32)
+    torch.manual_seed(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Torch:
+    """`context.Framework` for a module on a device."""
+
+    model: torch.nn.Module
+    device: torch.device
+    precision: str
+
+    def tensors(self, rows: Rows) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        features = {name: self._tensor(array) for name, array in rows.features.items()}
+        return features, None if rows.label is None else self._tensor(rows.label)
+
+    def _tensor(self, array: Any) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def capture(self) -> dict[str, Any]:
+        return {"weights": self.model.state_dict(), "random": _random_states()}
+
+    def restore(self, captured: Any) -> None:
+        self.restore_weights(captured)
+        _set_random_states(captured["random"])
+
+    def restore_weights(self, captured: Any) -> None:
+        self.model.load_state_dict(captured["weights"])
+
+    def write(self, value: Any, path: Path) -> None:
+        torch.save(storable(value), path)
+
+    def read(self, path: Path) -> Any:
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        half = HALF.get(self.precision)
+        return nullcontext() if half is None else torch.autocast(self.device.type, dtype=half)
+
+
+def storable(value: Any) -> Any:
+    """The value in types that a load without pickled code takes. Raises Report (AIF827) for any other."""
+    if isinstance(value, torch.Tensor | str | bool | int | float | torch.dtype | torch.device | torch.Size | None):
+        return float(value) if isinstance(value, np.floating) else value
+    if isinstance(value, np.generic | np.ndarray):
+        return value.item() if value.ndim == 0 else torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, Mapping):
+        return {key: storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [storable(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    message = f"a checkpoint can't keep a value of type `{type(value).__name__}`"
+    hint = "save `state_dict()`s, numbers, text and tensors, in lists and dicts"
+    raise Report(Diagnostic("AIF827", message, hint=hint))
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where aifctl's own loop is: the next batch of an epoch, and the sums over the rows before it."""
+
+    epoch: int = 0
+    batch: int = 0
+    rows: int = 0
+    total: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(self.rows, 1)
+
+
+@dataclass(slots=True)
+class Fit:
+    """The loop used when the spec names none."""
+
+    context: Context
+    kind: str
+    """Of the model's output: logits, probabilities or value."""
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    progress: Progress = field(default_factory=Progress)
+
+    def run(self) -> None:
+        """Raises Stopped after saving, when the step was told to stop."""
+        self._resume()
+        while self.progress.epoch < self.context.epochs:
+            self._train_epoch()
+            self.context.log("train_loss", self.progress.mean, self.progress.epoch)
+            self._validate()
+            self.progress = Progress(epoch=self.progress.epoch + 1)
+            self._save()
+
+    def _resume(self) -> None:
+        if (state := self.context.latest()) is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.progress = Progress(**state["progress"])
+
+    def _save(self) -> None:
+        state = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        self.context.save({**state, "progress": asdict(self.progress)})
+        if self.context.should_stop:
+            raise Stopped
+
+    def _train_epoch(self) -> None:
+        progress = self.progress
+        self.context.model.train()
+        for features, label in self.context.data("train", progress.epoch).starting_at(progress.batch):
+            value = self._step(features, label)
+            if not math.isfinite(value):
+                raise diverged("train_loss", value, progress.epoch)
+            progress.batch += 1
+            progress.rows += len(label)
+            progress.total += value * len(label)
+            if self.context.due or self.context.should_stop:
+                self._save()
+
+    def _step(self, features: Mapping[str, torch.Tensor], label: torch.Tensor) -> float:
+        with self.context.autocast():
+            loss = self.loss(self.context.model(*features.values()), label)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.item()
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        self.context.model.eval()
+        rows, loss, right = 0, 0.0, 0
+        for features, label in self.context.data("validation"):
+            with self.context.autocast():
+                outputs = self.context.model(*features.values())
+                loss += self.loss(outputs, label).item() * len(label)
+            rows += len(label)
+            right += self._right(outputs, label)
+        if rows:
+            self.context.log("val_loss", loss / rows, self.progress.epoch)
+            if self.kind != VALUE:
+                self.context.log("val_accuracy", right / rows, self.progress.epoch)
+
+    def _right(self, outputs: torch.Tensor, label: torch.Tensor) -> int:
+        if self.kind == VALUE:
+            return 0
+        chances = probabilities(outputs.float().cpu().numpy(), self.kind)
+        return int((chances.argmax(axis=-1) == label.cpu().numpy()).sum())
+
+
+def fit(context: Context, kind: str) -> None:
+    """aifctl's own loop; `kind` is the model's output: logits, probabilities or value. Raises Report (AIF826)."""
+    device = context.data("train").framework.device  # type: ignore[attr-defined]
+    scaler = torch.amp.GradScaler(device.type, enabled=context.config.precision == "fp16-mixed")
+    with user_code("training", context.code):
+        Fit(context, kind, loss_of(context.signature.task, kind), optimizer_of(context), scaler).run()
+
+
+def loss_of(task: str, kind: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    if task in CLASSIFICATION:
+        return _log_likelihood if kind == PROBABILITIES else _cross_entropy
+    if task == "regression":
+        return _squared_error
+    hint = "write `fit(context)` and name it in `training.loop`"
+    raise Report(Diagnostic("AIF826", f"there is no ready training loop for task `{task}`", hint=hint))
+
+
+def optimizer_of(context: Context) -> torch.optim.Optimizer:
+    """What hyperparameter `optimizer` names (Adam), with `learning_rate`, `weight_decay` and `momentum` where given."""
+    params = context.params
+    name = str(params.get("optimizer", "adam")).lower()
+    if name not in OPTIMIZERS:
+        hint = f"known are {', '.join(OPTIMIZERS)}; for others write `fit(context)`"
+        raise Report(Diagnostic("AIF826", f"no optimizer `{name}` in aifctl's own loop", hint=hint))
+    known = {"learning_rate": "lr", "weight_decay": "weight_decay", "momentum": "momentum"}
+    return OPTIMIZERS[name](context.model.parameters(), **{known[k]: float(v) for k, v in params.items() if k in known})
+
+
+def _cross_entropy(outputs: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    if outputs.shape[-1] == 1:
+        return functional.binary_cross_entropy_with_logits(outputs[:, 0].float(), label.float())
+    return functional.cross_entropy(outputs.float(), label)
+
+
+def _log_likelihood(outputs: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    if outputs.shape[-1] == 1:
+        outputs = torch.cat([1 - outputs, outputs], dim=1)
+    return functional.nll_loss(outputs.float().clamp_min(1e-7).log(), label)
+
+
+def _squared_error(outputs: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    return functional.mse_loss(outputs.float().reshape(label.shape), label.float())
+
+
+def _probe(context: Context) -> str:
+    """Runs a few rows before hours are spent: the kind of the output. Raises Report (AIF821, AIF824)."""
+    rows = context.splits["train"].take(slice(0, PROBE_ROWS))
+    features, _ = context.framework.tensors(rows)  # type: ignore[union-attr]
+    context.model.eval()
+    with torch.no_grad(), user_code("the model's first call", context.code):
+        outputs = context.model(*features.values())
+    context.model.train()
+    if not isinstance(outputs, torch.Tensor):
+        message = f"the model gives {type(outputs).__name__}, not a tensor"
+        raise Report(Diagnostic("AIF821", message, hint="give one tensor, a row for each row of input"))
+    frameworks.check_output(context.signature, len(rows), tuple(outputs.shape))
+    return output_kind(context.signature.task, outputs.float().cpu().numpy())
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _random_states() -> dict[str, Any]:
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": (name, np.asarray(keys, dtype="int64"), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_random_states(states: Mapping[str, Any]) -> None:
+    random.setstate(states["python"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype("uint32"), *rest))
+    torch.set_rng_state(states["torch"])
+    # Another number of devices than before the restart has streams of its own.
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])

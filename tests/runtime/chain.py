@@ -1,0 +1,115 @@
+"""Runs prepare, train, export and verify in this process, the way a run chains them, in a store of the test's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import threading
+
+from aifctl import contract, digest
+from aifctl.contract import Kind, Site, StepSpec
+from aifctl.runtime import entry
+from aifctl.runtime.entry import Result
+from aifctl.runtime.store import Published, Store
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "specs"
+PIXELS = contract.Feature(name="pixels", type="tensor", columns=tuple(f"p{i}" for i in range(64)), shape=(8, 8))
+SPLIT = contract.Split(fractions={"train": 0.8, "validation": 0.1, "test": 0.1}, seed=7, stratify="digit")
+
+
+@dataclass(kw_only=True)
+class Chain:
+    """One model's steps over one dataset. `code` is the folder of its user code."""
+
+    root: Path
+    code: Path
+    prepare: contract.PrepareConfig
+    data: Path
+    steps: dict[str, StepSpec] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.root / "store")
+
+    @property
+    def site(self) -> Site:
+        events = str(self.root / "events.jsonl")
+        return Site(
+            store=str(self.root / "store"), run="local-test", code=str(self.code), data=str(self.data), events=events, device="cpu"
+        )
+
+    def step(self, kind: Kind, name: str, config: Any, reads: tuple[str, ...] = ()) -> StepSpec:
+        values = asdict(config)
+        own = digest.of_value({"config": values, "code": digest.of_tree(self.code)})
+        inputs: dict[str, str | None] = {read: self.steps[read].digest for read in reads}
+        if kind is Kind.PREPARE:
+            source = self.data / config.source.value
+            inputs = {f"data:{config.dataset}": f"sha256:{hashlib.sha256(source.read_bytes()).hexdigest()}"}
+        spec = StepSpec(
+            name=name,
+            kind=kind,
+            model="test",
+            tenant="test",
+            own=own,
+            inputs=inputs,
+            digest=contract.step_digest(kind, own, inputs),
+            config=values,
+        )
+        self.steps[name] = spec
+        return spec
+
+    def run(self, spec: StepSpec) -> Result:
+        return entry.execute(spec, self.site, stop=self.stop)
+
+    def published(self, name: str) -> Published:
+        found = self.store.find(str(self.steps[name].digest))
+        assert found is not None, f"{name} was not published"
+        return found
+
+    def prepared(self) -> Chain:
+        self.run(self.step(Kind.PREPARE, "prepare", self.prepare))
+        return self
+
+    def train(self, config: contract.TrainConfig) -> Result:
+        return self.run(self.step(Kind.TRAIN, "train", config, ("prepare",)))
+
+    def export(self, name: str, format: str, framework: str, **more: Any) -> Result:
+        config = contract.ExportConfig(name=name, format=format, framework=framework, dataset=self.prepare.dataset, **more)
+        return self.run(self.step(Kind.EXPORT, f"export-{name}", config, ("train", "prepare")))
+
+    def verify(self, name: str, **more: Any) -> Result:
+        return self.run(self.verify_step(name, **more))
+
+    def verify_step(self, name: str, **more: Any) -> StepSpec:
+        defaults: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-4, "max_metric_drop": 0.0, "metrics": ("accuracy",)}
+        config = contract.VerifyConfig(
+            export=name, task=self.prepare.task, dataset=self.prepare.dataset, split="test", **{**defaults, **more}
+        )
+        return self.step(Kind.VERIFY, f"verify-{name}", config, (f"export-{name}", "train", "prepare"))
+
+
+def digits(root: Path, example: str, code: Path | None = None) -> Chain:
+    folder = EXAMPLES / example
+    prepare = contract.PrepareConfig(
+        dataset="digits",
+        task="classification",
+        source=contract.Source(kind="path", value="data/digits.csv"),
+        format="csv",
+        features=(PIXELS,),
+        label=contract.Label(column="digit", classes=10),
+        split=SPLIT,
+    )
+    return Chain(root=root, code=code or folder / "src", prepare=prepare, data=folder)
+
+
+def tensor(name: str, columns: str, shape: tuple[int, ...] = ()) -> contract.Feature:
+    return contract.Feature(name=name, type="tensor", columns=tuple(columns.split()), shape=shape)
+
+
+def training(framework: str, dataset: str, model: str | None, **more: Any) -> contract.TrainConfig:
+    return contract.TrainConfig(task="classification", framework=framework, dataset=dataset, model=model, **more)
