@@ -6,26 +6,46 @@ One file a rule family; `CHECKS` is their order. A check may rely on the schema,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from aifctl.checks import (
+    code,
+    compatibility,
+    data,
+    environment,
+    hardware,
+    images,
+    locks,
+    metrics,
+    names,
+    references,
+    release,
+    serving,
+    unbuilt,
+)
+from aifctl.checks.subject import Subject
 from aifctl.diagnostics import Diagnostic
-from aifctl.spec.load import Unit
-from aifctl.spec.models.platform import Platform
 
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a check looks at: a model in one environment, and the platform (None: this machine, with defaults)."""
-
-    unit: Unit
-    platform: Platform | None
-
+__all__ = ["CHECKS", "Check", "Subject", "check"]
 
 Check = Callable[[Subject], Iterator[Diagnostic]]
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS: tuple[Check, ...] = (
+    names.check,
+    references.check,
+    data.check,
+    metrics.check,
+    code.check,
+    locks.check,
+    hardware.check,
+    compatibility.check,
+    serving.check,
+    release.check,
+    images.check,
+    environment.check,
+    unbuilt.check,
+)
 
 
 def check(subject: Subject) -> list[Diagnostic]:
-    """Every finding of every check, in the order of CHECKS."""
-    return [diagnostic for rule in CHECKS for diagnostic in rule(subject)]
+    """Every finding of every check, each once, in the order of CHECKS."""
+    return list(dict.fromkeys(diagnostic for rule in CHECKS for diagnostic in rule(subject)))
