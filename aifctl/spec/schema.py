@@ -17,11 +17,13 @@ SectionT = TypeVar("SectionT", bound=BaseModel)
 Origin = Callable[[KeyPath], KeyPath]
 
 _TYPES = {
-    "string_type": "a text", "string_sub_type": "a text", "int_type": "a whole number", "int_from_float": "a whole number",
-    "float_type": "a number", "bool_type": "true or false", "dict_type": "a mapping", "model_type": "a mapping",
-    "model_attributes_type": "a mapping", "tuple_type": "a list", "list_type": "a list", "int_parsing": "a whole number",
-    "float_parsing": "a number", "bool_parsing": "true or false",
-}  # fmt: skip
+    **dict.fromkeys(("string_type", "string_sub_type"), "a text"),
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+}
 _BOUNDS = {
     "greater_than": ("gt", "greater than"),
     "greater_than_equal": ("ge", "at least"),
@@ -82,8 +84,7 @@ def _diagnostics(
     together: dict[tuple[KeyPath, bool], list[ErrorDetails]] = {}
     for path, detail in placed:
         if path in above and (detail["type"] in _TYPES or detail["type"] == "too_short"):
-            # A union's other branch, or a list counted without its failing items: the deeper finding says what is wrong.
-            continue
+            continue  # a union's other branch, or a list counted without its failing items: the deeper finding tells
         together.setdefault((path, detail["type"] == "missing"), []).append(detail)
     for (path, missing), found in together.items():
         said = _explain(_Finding(kind, path, found))

@@ -68,8 +68,10 @@ def read_text(path: Path, file: str) -> str:
         size = path.stat().st_size
         if size > MAX_BYTES:
             found = f"{size / 1024**2:.0f} MiB"
-            raise Report(Diagnostic("AIF103", f"a spec of {found} is refused; at most {MAX_BYTES // 1024**2} MiB are read",
-                                    "keep data out of the spec and name its file in `source`", Where(file)))  # fmt: skip
+            message = f"a spec of {found} is refused; at most {MAX_BYTES // 1024**2} MiB are read"
+            raise Report(
+                Diagnostic("AIF103", message, "keep data out of specs; name its file in `source`", Where(file))
+            )
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         hint = "save the file as UTF-8"
