@@ -63,12 +63,14 @@ class LocalSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`pause` gives the seconds before the n-th retry (n from 1); `entry` the module that runs a step."""
+    """`pause` gives the seconds before the n-th retry (n from 1); `entry` is the module that runs a step's process;
+    `launch` makes another launcher than that of processes."""
 
     view: View = field(default_factory=QuietView)
     fail_fast: bool = False
     pause: Callable[[int], float] = lambda retry: min(2.0**retry, 60.0)
     entry: str = processes.ENTRY
+    launch: Callable[[], Launcher] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +116,18 @@ def execute(run: Run, site: LocalSite, about: About, options: Options | None = N
     logs = site.store / "logs" / name if site.logs is None else site.logs.absolute()
     try:
         with options.view, _claimed(site, name, options.view) as claims, Interrupts() as interrupts:
-            launcher = processes.ProcessLauncher(
-                logs, site.variables, grace=site.grace, shared=claims.shared_with, entry=options.entry
-            )
+            launcher = _launcher(site, logs, options, claims)
             return _Execution(run, site, options, launcher, claims, interrupts).go(about)
     except OSError as error:
         raise Report(_store_fault(site.store, error)) from error
+
+
+def _launcher(site: LocalSite, logs: Path, options: Options, claims: locks.Claims) -> Launcher:
+    if options.launch is not None:
+        return options.launch()
+    return processes.ProcessLauncher(
+        logs, site.variables, grace=site.grace, shared=claims.shared_with, entry=options.entry
+    )
 
 
 def step_site(site: LocalSite, run: str, attempt: str) -> contract.Site:
