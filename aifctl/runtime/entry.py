@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def execute(spec: StepSpec, site: Site, *, stop: threading.Event | None = None) -> Result:
-    """Runs the step in this process, or finds that it was published.
+def execute(spec: StepSpec, site: Site, *, stop: threading.Event | None = None, again: bool = False) -> Result:
+    """Runs the step in this process, or finds that it was published (`again`: runs it all the same, and throws it away).
 
     Raises Report for findings, Fault (a Report) for the surroundings, Stopped, and what user code raises as it is.
     """
@@ -94,7 +94,7 @@ def execute(spec: StepSpec, site: Site, *, stop: threading.Event | None = None) 
     assert spec.digest is not None
     events = Events(spec.name, site.events)
     published = store.find(spec.digest)
-    if published is not None:
+    if published is not None and not again:
         _ = published.path  # a damaged result is said here, not by the step that reads it
         events.emit("skipped", digest=spec.digest)
         return Result(digest=spec.digest, skipped=True, outputs=published.outputs)
@@ -115,6 +115,9 @@ def execute(spec: StepSpec, site: Site, *, stop: threading.Event | None = None) 
     events.emit("started", digest=spec.digest)
     try:
         outputs = run(job)
+        if published is not None:
+            attempt.discard()
+            return Result(digest=spec.digest, outputs=outputs, diagnostics=tuple(job.warnings))
         published = attempt.publish(
             outputs, {"name": spec.name, "kind": spec.kind, "model": spec.model, "config": dict(spec.config)}
         )

@@ -215,8 +215,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def list_runs(store: Store) -> Listing:
-    """All runs of a store, newest first. A broken, foreign or truncated file becomes a warning (AIF848)."""
+def list_runs(store: Store, model: str | None = None) -> Listing:
+    """All runs of a store (of one model), newest first. A broken or foreign file becomes a warning (AIF848)."""
     records: list[RunRecord] = []
     diagnostics: list[Diagnostic] = []
     for name in store.names(FOLDER):
@@ -227,7 +227,8 @@ def list_runs(store: Store) -> Listing:
         except (ValueError, Fault) as error:
             diagnostics.append(_broken(name, str(error)))
             continue
-        records.append(replace(record, state="interrupted") if _is_dead(store, record) else record)
+        if model in (None, record.model):
+            records.append(replace(record, state="interrupted") if _is_dead(store, record) else record)
     records.sort(key=lambda record: (record.started, record.run), reverse=True)
     return Listing(tuple(records), tuple(diagnostics))
 
@@ -371,6 +372,28 @@ def listing_to_text(listing: Listing) -> str:
         metrics = " ".join(f"{name}={value:.4g}" for name, value in record.metrics.items())
         rows.append((record.run, record.model, record.state, record.started[:19] + "Z", f"{took:.1f}", commit, metrics))
     return _table(rows)
+
+
+def record_to_text(record: RunRecord) -> str:
+    """One run: when and from what it was made, its steps, parameters, metrics and artifacts."""
+    commit = str(record.git.get("commit") or "none") + (" with uncommitted changes" if record.git.get("dirty") else "")
+    lines = [
+        f"{record.run}  {record.state}",
+        f"  model     {record.model}",
+        f"  started   {record.started[:19]}Z" + (f", ended {record.ended[:19]}Z" if record.ended else ""),
+        f"  commit    {commit}",
+        f"  command   {' '.join(record.command)}",
+        "",
+    ]
+    steps = [("  STEP", "STATE", "SECONDS", "DIGEST", "LOG")]
+    for name, step in record.steps.items():
+        seconds = "-" if step.seconds is None else f"{step.seconds:.1f}"
+        steps.append((f"  {name}", step.state, seconds, (step.digest or "-")[: contract.SHORT], step.log or "-"))
+    lines.append(_table(steps))
+    for title, values in (("parameters", record.parameters), ("metrics", record.metrics)):
+        if values:
+            lines += ["", title, _table([(f"  {name}", _shown(value)) for name, value in values.items()])]
+    return "\n".join(lines)
 
 
 def comparison_to_text(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ MOST = 100_000
 
 
 def expand(columns: str | tuple[str, ...] | None, feature: str) -> tuple[str, ...]:
-    """Column names in order; the feature's own name when none are given. Raises ValueError for a range that can't be."""
+    """Column names in order; the feature's own name when none are given. Raises ValueError for an empty range."""
     if columns is None:
         return (feature,)
     if isinstance(columns, tuple):

@@ -109,13 +109,18 @@ def load(paths: list[Path], platform: Path | None = None) -> Repository:
     return Repository(root, parsed, platform_file, tuple(documents), texts, tuple(found))
 
 
-def units(repository: Repository, environment: Environment) -> tuple[list[Unit], list[Diagnostic]]:
-    """Every model as this environment sees it; one with errors is left out, the others are not held up."""
+def units(
+    repository: Repository, environment: Environment, assignments: dict[KeyPath, Any] | None = None
+) -> tuple[list[Unit], list[Diagnostic]]:
+    """Every model as this environment sees it; one with errors is left out, the others are not held up.
+
+    `assignments` are set in each spec after the overlay (`--set`).
+    """
     result: list[Unit] = []
     found: list[Diagnostic] = []
     seen: dict[str, Document] = {}
     for document in repository.documents:
-        unit, problems = _unit(repository, document, environment)
+        unit, problems = _unit(repository, document, environment, assignments or {})
         found += problems
         if unit is None:
             continue
@@ -236,8 +241,14 @@ def _platform(path: Path | None, texts: dict[str, str]) -> tuple[Platform | None
     return platform, file, found
 
 
-def _unit(repository: Repository, document: Document, environment: Environment) -> tuple[Unit | None, list[Diagnostic]]:
+def _unit(
+    repository: Repository, document: Document, environment: Environment, assignments: dict[KeyPath, Any]
+) -> tuple[Unit | None, list[Diagnostic]]:
     merged = overlay.merge(document.value, environment.name)
+    try:
+        merged = overlay.assign(merged, assignments)
+    except KeyError as error:
+        return None, [Diagnostic("AIF115", f"`--set`: the spec has no place for `{error.args[0]}`")]
     where = Where(document.file, document=document.index)
     model, found = schema.validate(Model, merged.value, where, merged.origin)
     found = [*_overlay_problems(repository, document), *found]

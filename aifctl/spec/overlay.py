@@ -45,6 +45,37 @@ def merge(document: dict[str, Any], environment: str) -> Merged:
     return Merged({**document, "spec": merged}, origins)
 
 
+COMMAND_LINE: KeyPath = ("spec",)
+"""Where a finding in a value from the command line points: the spec as a whole, there is no line of it."""
+
+
+def assign(merged: Merged, assignments: dict[KeyPath, Any]) -> Merged:
+    """The merged document with these values of `spec` set, as `--set training.epochs=3` asks for.
+
+    Numbers in a path step into lists, as names do into lists of named items. Raises KeyError, with the part of the path
+    that leads nowhere.
+    """
+    value, origins = merged.value, dict(merged.origins)
+    for path, given in assignments.items():
+        value = {**value, "spec": _assign(value.get("spec"), path, given)}
+        origins[("spec", *path)] = COMMAND_LINE
+    return Merged(value, origins)
+
+
+def _assign(here: Any, path: KeyPath, given: Any) -> Any:
+    if not path:
+        return given
+    step, rest = path[0], path[1:]
+    if isinstance(here, list):
+        index = next((i for i, item in enumerate(here) if isinstance(item, dict) and item.get("name") == step), step)
+        if not isinstance(index, int) or not 0 <= index < len(here):
+            raise KeyError(step)
+        return [_assign(item, rest, given) if i == index else item for i, item in enumerate(here)]
+    if here is not None and not isinstance(here, dict):
+        raise KeyError(step)
+    return {**(here or {}), str(step): _assign((here or {}).get(str(step)), rest, given)}
+
+
 def _merge(base: Any, over: Any, path: KeyPath, source: KeyPath, origins: dict[KeyPath, KeyPath]) -> Any:
     if isinstance(base, dict) and isinstance(over, dict):
         result = dict(base)

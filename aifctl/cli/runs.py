@@ -1,0 +1,45 @@
+"""`aifctl runs`: list runs of this machine, look at one, compare two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aifctl.cli import arguments, output
+
+
+def runs(
+    first: Annotated[
+        str | None,
+        typer.Argument(help="A run, or the first digits of its digest.", metavar="[RUN]", show_default=False),
+    ] = None,
+    second: Annotated[
+        str | None, typer.Argument(help="A run to compare it with.", metavar="[RUN]", show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Only runs of this model.")] = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Store of the runs; .aif beside the platform file when left out.")
+    ] = None,
+    form: Annotated[output.Output, typer.Option("--output", "-o", help="text or json.")] = output.Output.TEXT,
+) -> int:
+    """List the runs of this machine; show one; or compare two: spec, parameters, metrics, artifacts, commit.
+
+    Examples:  aifctl runs    aifctl runs 3f9a1c    aifctl runs 3f9a1c 77b0e2
+    """
+    from aifctl.runtime import runs as records
+    from aifctl.runtime.store import Store
+
+    listing = records.list_runs(Store(store if store is not None else arguments.root() / arguments.STORE), model)
+    output.show(listing.diagnostics, {})
+    as_data = form is output.Output.JSON
+    if first is None:
+        output.as_json(records.listing_to_json(listing)) if as_data else print(records.listing_to_text(listing))
+    elif second is None:
+        record = records.find(listing, first)
+        output.as_json(records.record_to_json(record)) if as_data else print(records.record_to_text(record))
+    else:
+        compared = records.compare(records.find(listing, first), records.find(listing, second))
+        output.as_json(records.comparison_to_json(compared)) if as_data else print(records.comparison_to_text(compared))
+    return 0

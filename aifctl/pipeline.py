@@ -1,0 +1,111 @@
+"""START HERE: spec files → checked models → IR → manifests, for one environment. No logic of its own.
+
+    load.load → load.units → checks.check → lowering.lower → render.render
+
+Findings of every stage are collected; a model with an error is left out and holds up no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from aifctl import checks, ir, lowering
+from aifctl.diagnostics import Diagnostic, Report, Severity
+from aifctl.manifest import Manifest
+from aifctl.render import render
+from aifctl.spec import load, source
+from aifctl.spec.load import Repository, Unit
+from aifctl.spec.models.platform import Environment
+from aifctl.spec.paths import shown
+
+
+class Findings(Report):
+    """A Report with positions, and the texts that its source lines come from."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], texts: dict[str, str]) -> None:
+        super().__init__(*diagnostics)
+        self.texts = texts
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledModel:
+    unit: Unit
+    bundle: ir.Bundle
+    manifests: tuple[Manifest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One environment's models. `diagnostics` are everyone's, with positions; `broken` the files of models left out."""
+
+    repository: Repository
+    environment: Environment
+    models: tuple[CompiledModel, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    broken: frozenset[str]
+
+    @property
+    def has_errors(self) -> bool:
+        return any(d.severity is Severity.ERROR for d in self.diagnostics)
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        return [manifest for model in self.models for manifest in model.manifests]
+
+
+def compile_environment(
+    repository: Repository, environment: Environment, options: lowering.Options | None = None
+) -> Compiled:
+    """Every model of the repository as this environment gets it."""
+    units, found = load.units(repository, environment)
+    models: list[CompiledModel] = []
+    for unit in units:
+        model, problems = compile_unit(repository, unit, options)
+        found += problems
+        if model is not None:
+            models.append(model)
+    kept = {model.unit.document.file for model in models}
+    broken = frozenset(document.file for document in repository.documents) - kept
+    return Compiled(repository, environment, tuple(models), finish(repository, found), broken)
+
+
+def compile_unit(
+    repository: Repository, unit: Unit, options: lowering.Options | None = None
+) -> tuple[CompiledModel | None, list[Diagnostic]]:
+    """One model and its findings (positions still open); None where one of them is an error."""
+    found = checks.check(checks.Subject(unit, repository.platform))
+    if any(d.severity is Severity.ERROR for d in found):
+        return None, found
+    bundle = lowering.lower(unit, repository.platform, shown(unit.document.path, repository.root), options)
+    if unit.environment.local:
+        return CompiledModel(unit, bundle), found
+    try:
+        return CompiledModel(unit, bundle, tuple(render(bundle))), found
+    except Report as report:
+        return None, [*found, *report.diagnostics]
+
+
+def finish(repository: Repository, found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """What loading found and these, each once, with positions, in the order of files and lines."""
+    resolved = source.resolve([*repository.diagnostics, *found], repository.texts)
+    return tuple(sorted(_once(resolved), key=_place))
+
+
+def _once(found: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    seen: set[tuple[object, ...]] = set()
+    for diagnostic in found:
+        key = (diagnostic.code, diagnostic.message, diagnostic.position, diagnostic.where)
+        if key not in seen:
+            seen.add(key)
+            yield diagnostic
+
+
+def _place(diagnostic: Diagnostic) -> tuple[str, int, int]:
+    position = diagnostic.position
+    return (position.file, position.line, position.column) if position is not None else ("", 0, 0)
+
+
+def merge(compiled: Iterable[Compiled]) -> tuple[Diagnostic, ...]:
+    """The findings of several environments, each once: most concern the spec as such."""
+    return tuple(sorted(_once(d for each in compiled for d in each.diagnostics), key=_place))

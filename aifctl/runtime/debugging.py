@@ -1,0 +1,36 @@
+"""`aifctl run --debug STEP`: one step in the caller's process, so that breakpoints in user code hold.
+
+Its inputs must be done. A step that is done already runs again, into an attempt that is thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from aifctl.diagnostics import Diagnostic, Report
+from aifctl.ir import Run
+from aifctl.runtime import entry
+from aifctl.runtime.local import LocalSite, local_name, resolve, step_site
+from aifctl.runtime.store import Store
+
+
+def run(whole: Run, site: LocalSite, name: str) -> entry.Result:
+    """The step's result; what it raises passes through, for the debugger. Raises Report: AIF851 for an unknown step or
+    inputs that are not done."""
+    chosen = next((step for step in whole.steps if step.name == name), None)
+    if chosen is None:
+        known = ", ".join(f"`{step.name}`" for step in whole.steps)
+        raise Report(Diagnostic("AIF851", f"no step `{name}` in this run", f"its steps are {known}"))
+    store = Store(site.store)
+    digests = {step.name: step.spec.digest for step in whole.steps}
+    spec = resolve(chosen.spec, digests)
+    waiting = [each for each in chosen.after if digests[each] is None or store.find(str(digests[each])) is None]
+    if waiting:
+        listed = ", ".join(f"`{each}`" for each in waiting)
+        raise Report(
+            Diagnostic("AIF851", f"step `{name}` reads {listed}, which is not done", "run the model once first")
+        )
+    os.environ.update({variable.name: variable.value for variable in chosen.variables})
+    place = replace(step_site(replace(site, store=site.store.absolute()), local_name(whole), f"debug-{os.getpid()}"))
+    return entry.execute(spec, place, again=True)
