@@ -31,24 +31,28 @@ def export(trained: Trained, config: ExportConfig, folder: Path) -> str:
     if opset < OPSET:
         raise unsupported(f"opset {opset} can't be written for PyTorch", f"use opset {OPSET} or newer")
     graph = Graph(pytorch.restore(trained), trained).eval()
-    inputs = trained.signature.inputs if trained.placement == "graph" else trained.model.inputs
-    example = tuple(torch.zeros((EXAMPLE_ROWS, *t.shape), dtype=getattr(torch, t.dtype)) for t in inputs)
     try:
-        with torch.no_grad(), quiet():
-            program: Any = torch.onnx.export(
-                graph,
-                example,
-                dynamo=True,
-                opset_version=opset,
-                input_names=[tensor.name for tensor in inputs],
-                output_names=[trained.signature.outputs[0].name],
-                dynamic_shapes=(tuple({0: torch.export.Dim("batch")} for _ in inputs),),
-                verbose=False,
-            )
-            program.save(str(folder / FILE), external_data=False)
+        trace(graph, trained, opset, folder / FILE)
     except Exception as error:  # the exporter raises what the model's code makes it raise
         raise _failed(error, trained) from error
     return FILE
+
+
+def trace(graph: Graph, trained: Trained, opset: int, path: Path) -> None:
+    """Writes the graph in the mode it is in. Raises what the exporter and user code raise."""
+    example = tuple(torch.zeros((EXAMPLE_ROWS, *t.shape), dtype=getattr(torch, t.dtype)) for t in graph.inputs)
+    with torch.no_grad(), quiet():
+        program: Any = torch.onnx.export(
+            graph,
+            example,
+            dynamo=True,
+            opset_version=opset,
+            input_names=[tensor.name for tensor in graph.inputs],
+            output_names=[trained.signature.outputs[0].name],
+            dynamic_shapes=(tuple({0: torch.export.Dim("batch")} for _ in graph.inputs),),
+            verbose=False,
+        )
+        program.save(str(path), external_data=False)
 
 
 class Graph(torch.nn.Module):
@@ -57,15 +61,15 @@ class Graph(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, trained: Trained) -> None:
         super().__init__()
         self.model = model
-        self.names = [tensor.name for tensor in trained.signature.inputs]
         self.order = [tensor.name for tensor in trained.model.inputs]
         in_graph = trained.placement == "graph"
+        self.inputs = trained.signature.inputs if in_graph else trained.model.inputs
         self.prep = preprocessing.in_graph(trained.preprocessing, torch.from_numpy) if in_graph else None
 
     def forward(self, *features: torch.Tensor) -> torch.Tensor:
         if self.prep is None:
             return self.model(*features)
-        batch = self.prep.transform(dict(zip(self.names, features, strict=True)))
+        batch = self.prep.transform({t.name: feature for t, feature in zip(self.inputs, features, strict=True)})
         return self.model(
             *(batch[name].float() if batch[name].is_floating_point() else batch[name] for name in self.order)
         )

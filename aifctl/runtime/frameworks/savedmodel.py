@@ -49,7 +49,11 @@ class Graph(tf.Module):
 
         def serve(**features: Any) -> dict[str, Any]:
             batch = features if prep is None else prep.transform(features)
-            return {output: tensorflow.call(model, {name: batch[name] for name in order}, training=False)}
+            return {output: tensorflow.call(model, {name: _float32(batch[name]) for name in order}, training=False)}
 
         specs = {t.name: tf.TensorSpec((None, *t.shape), t.dtype, name=t.name) for t in inputs}
         self.serve = tf.function(serve).get_concrete_function(**specs)
+
+
+def _float32(tensor: Any) -> Any:
+    return tf.cast(tensor, tf.float32) if tensor.dtype.is_floating else tensor
