@@ -19,7 +19,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ from aifctl.diagnostics.model import Diagnostic, Report, Severity
 from aifctl.runtime import locks, runs
 from aifctl.runtime.runs import RunRecord
 
+UNDECIDED = frozenset({"waiting", "running"})
+LEFTOVER_AGE = 3600.0
+"""Seconds after which a temporary file was left by a writer that was killed, whatever the rule says."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
@@ -78,7 +81,8 @@ def plan_gc(store: Path, keep_digests: Set[str], keep_runs: Set[str], now: float
         found = list(_leftovers(store, rule))
         if not reading:
             for folder in _folders(store / "steps", diagnostics):
-                found += _of_step(store, folder, rule, kept)
+                if not locks.is_held(locks.step_path(store, folder.name)):
+                    found += _of_step(folder, rule, kept)
     except OSError as error:
         raise Report(_unreadable(store, error)) from error
     return Plan(store, rule, tuple(sorted(found, key=lambda item: item.path)), tuple(diagnostics))
@@ -94,7 +98,9 @@ def collect(plan: Plan) -> Collected:
         message = f"the store {plan.store} is being read by others all the time"
         raise Report(Diagnostic("AIF850", message, hint="try again when fewer runs are starting"))
     try:
-        moved, diagnostics = _move_away(_again(plan))
+        moved, diagnostics = _move_away(plan)
+    except OSError as error:
+        raise Report(_unreadable(plan.store, error)) from error
     finally:
         lock.release()
     freed = []
@@ -108,20 +114,39 @@ def collect(plan: Plan) -> Collected:
     return Collected(tuple(freed), tuple(diagnostics))
 
 
-def _again(plan: Plan) -> Plan:
-    fresh = plan_gc(plan.store, plan.rule.digests, plan.rule.runs, plan.rule.now, plan.rule.older_than)
-    agreed = {item.path for item in plan.garbage}
-    return Plan(plan.store, plan.rule, tuple(i for i in fresh.garbage if i.path in agreed), fresh.diagnostics)
-
-
 def _move_away(plan: Plan) -> tuple[list[tuple[Garbage, Path]], list[Diagnostic]]:
+    """Looks again, step by step, each under its lock: whoever works on it holds that."""
     moved: list[tuple[Garbage, Path]] = []
-    diagnostics = list(plan.diagnostics)
-    for item in plan.garbage:
-        if item.path.parent == plan.store / "trash":
+    kept, reading = _reached(plan.store, plan.rule)
+    diagnostics = [_postponed(run) for run in reading]
+    agreed = {item.path for item in plan.garbage}
+    steps = {} if reading else {path.relative_to(plan.store).parts[1]: None for path in agreed if _is_step(plan, path)}
+    _rename([i for i in _leftovers(plan.store, plan.rule) if i.path in agreed], plan.store, moved, diagnostics)
+    for digest in steps:
+        lock = locks.take(locks.step_path(plan.store, digest))
+        if lock is None:
+            continue
+        try:
+            folders = [folder for folder in _folders(plan.store / "steps") if folder.name == digest]
+            fresh = [item for folder in folders for item in _of_step(folder, plan.rule, kept) if item.path in agreed]
+            _rename(fresh, plan.store, moved, diagnostics)
+        finally:
+            locks.discard(lock)
+    return moved, diagnostics
+
+
+def _is_step(plan: Plan, path: Path) -> bool:
+    return path.relative_to(plan.store).parts[0] == "steps"
+
+
+def _rename(
+    items: list[Garbage], store: Path, moved: list[tuple[Garbage, Path]], diagnostics: list[Diagnostic]
+) -> None:
+    for item in items:
+        if item.path.parent == store / "trash":
             moved.append((item, item.path))
             continue
-        target = plan.store / "trash" / secrets.token_hex(8)
+        target = store / "trash" / secrets.token_hex(8)
         try:
             target.parent.mkdir(exist_ok=True)
             item.path.rename(target)
@@ -129,7 +154,6 @@ def _move_away(plan: Plan) -> tuple[list[tuple[Garbage, Path]], list[Diagnostic]
             diagnostics.append(_not_freed(item.path, error))
         else:
             moved.append((item, target))
-    return moved, diagnostics
 
 
 def _delete(path: Path) -> None:
@@ -149,7 +173,7 @@ def _reached(store: Path, rule: Rule) -> tuple[set[str], list[str]]:
             continue
         record = _record(store, name)
         kept |= {step.digest for step in record.steps.values() if step.digest is not None}
-        if running and any(step.digest is None and step.state == "running" for step in record.steps.values()):
+        if running and any(step.digest is None and step.state in UNDECIDED for step in record.steps.values()):
             reading.append(name)
     return kept, reading
 
@@ -178,11 +202,10 @@ def _record(store: Path, name: str) -> RunRecord:
         raise Report(Diagnostic("AIF850", message, hint=hint)) from None
 
 
-def _of_step(store: Path, folder: Path, rule: Rule, kept: Set[str]) -> Iterator[Garbage]:
-    digest = folder.name
-    if not _DIGEST.fullmatch(digest) or locks.is_held(locks.step_path(store, digest)):
+def _of_step(folder: Path, rule: Rule, kept: Set[str]) -> Iterator[Garbage]:
+    if not _DIGEST.fullmatch(folder.name):
         return
-    if digest not in kept:
+    if folder.name not in kept:
         yield from _if_old(folder, "no release and no kept or running run reaches it", rule)
         return
     marker = _marker(folder)
@@ -212,10 +235,11 @@ def _marker(folder: Path) -> dict[str, Any] | None:
 def _leftovers(store: Path, rule: Rule) -> Iterator[Garbage]:
     for entry in _entries(store / "trash"):
         yield Garbage(Path(entry.path), _measure(Path(entry.path))[0], "left by a collection that was killed")
+    patient = replace(rule, older_than=max(rule.older_than, LEFTOVER_AGE))
     for folder in (store / runs.FOLDER, *_folders(store / "steps")):
         for entry in _entries(folder):
             if entry.is_file(follow_symlinks=False) and _TEMPORARY.fullmatch(entry.name):
-                yield from _if_old(Path(entry.path), "left by a write that was killed", rule)
+                yield from _if_old(Path(entry.path), "left by a write that was killed", patient)
 
 
 def _if_old(path: Path, reason: str, rule: Rule) -> Iterator[Garbage]:

@@ -317,8 +317,6 @@ class _Execution:
             self._fail(task, *report.diagnostics, handle=handle)
 
     def _begin(self, task: _Task, *, may_start: bool) -> None:
-        if task.spec.digest is None:
-            task.spec = resolve(task.step.spec, {name: outcome.digest for name, outcome in self.outcomes.items()})
         if task.spec.digest is None:  # prepare of unpinned data knows it when it has read them
             if may_start:
                 self._start(task)
@@ -332,9 +330,17 @@ class _Execution:
     def _find(self, task: _Task, digest: str) -> Published | None:
         """What the step has published. Its digest is recorded first, so that garbage collection leaves it to us."""
         with locks.looking_up(self.site.store):
-            if self.recorder.record.steps[task.step.name].digest != digest:
-                self.recorder.step(task.step.name, digest=digest)
+            if task.spec.digest is None:
+                task.spec = replace(task.spec, digest=digest)
+                self._chain()
             return self.store.find(digest)
+
+    def _chain(self) -> None:
+        """Fills in and records every digest that can be known now."""
+        for task in self._open():  # in the run's order: each after what it reads
+            task.spec = resolve(task.spec, {name: known.spec.digest for name, known in self.tasks.items()})
+        steps = self.recorder.record.steps
+        self.recorder.save(steps={name: replace(steps[name], digest=t.spec.digest) for name, t in self.tasks.items()})
 
     def _claim(self, task: _Task, digest: str) -> bool:
         """False while another run works on the same step."""
@@ -359,9 +365,7 @@ class _Execution:
             return
         task.started, task.timed_out = time.monotonic(), False
         self._note(task, "running", "")
-        self.recorder.step(
-            task.step.name, state="running", digest=task.spec.digest, started=runs.now(), log=task.handle.log
-        )
+        self.recorder.step(task.step.name, state="running", started=runs.now(), log=task.handle.log)
 
     def _look_at(self, task: _Task) -> None:
         handle = task.handle
@@ -387,8 +391,9 @@ class _Execution:
         result = ended.result or {}
         found = result.get("digest")
         digest = found if isinstance(found, str) and _DIGEST.fullmatch(found) else None
-        published = None if digest is None else self._find(task, digest)
-        if published is None or task.spec.digest not in (None, digest):
+        expected = task.spec.digest in (None, digest)
+        published = self._find(task, digest) if digest is not None and expected else None
+        if published is None:
             self._fail(task, _contradiction(task, digest), handle=handle)
             return
         task.diagnostics += _diagnostics(result)
@@ -455,7 +460,6 @@ class _Execution:
     def _publish(self, task: _Task, state: str, published: Published, handle: Handle | None = None) -> None:
         self.recorder.published(task.step.name, published.digest, published.outputs, published.files)
         task.row.take({"metrics": published.outputs.get("metrics")})
-        task.spec = replace(task.spec, digest=published.digest)
         self._end(task, state, outputs=published.outputs, log=None if handle is None else handle.log)
 
     def _fail(self, task: _Task, *findings: Diagnostic, handle: Handle | None = None) -> None:
@@ -484,7 +488,7 @@ class _Execution:
         if digest is not None:
             self.claims.release(digest)
         changes = {} if log is None else {"log": log, "ended": runs.now()}
-        self.recorder.step(name, state=state, digest=digest, seconds=round(task.seconds, 3), **changes)
+        self.recorder.step(name, state=state, seconds=round(task.seconds, 3), **changes)
         self._note(task, state, note)
 
     def _note(self, task: _Task, state: str, note: str) -> None:
@@ -502,7 +506,7 @@ class _Execution:
 
 
 def resolve(spec: StepSpec, digests: Mapping[str, str | None]) -> StepSpec:
-    """Fills unknown inputs and needs with the digests of finished steps, and chains the step's own if it can be."""
+    """Fills unknown inputs and needs with the digests of other steps, and chains the step's own if it can be."""
     inputs = {name: digests.get(name) if value is None else value for name, value in spec.inputs.items()}
     needs = {name: digests.get(name) if value is None else value for name, value in spec.needs.items()}
     own = spec.digest or contract.step_digest(spec.kind, spec.own, inputs)

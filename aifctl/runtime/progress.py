@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO, TypeGuard
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self, TextIO, TypeGuard
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,9 +130,9 @@ class PlainView(QuietView):
     def note(self, text: str) -> None:
         try:
             print(text, file=self._stream, flush=True)
-        except BrokenPipeError:
-            # `aifctl run | head`: nobody reads any more, which is no reason to stop a training.
-            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - as long as the process
+        except OSError:
+            # `aifctl run | head`, or the terminal is gone: that nobody reads is no reason to stop a training
+            _silence(self._stream)
 
 
 class LiveView:
@@ -150,21 +150,26 @@ class LiveView:
 
     def __exit__(self, *_: object) -> None:
         if self._live.is_started:
-            self._live.refresh()
-            self._live.stop()
+            self._draw(self._live.stop)
 
     def show(self, board: Board) -> None:
         self._board = board
-        self._live.start(refresh=True)
+        self._draw(lambda: self._live.start(refresh=True))
 
     def changed(self, row: Row) -> None:
-        self._live.refresh()
+        self._draw(self._live.refresh)
 
     def tick(self) -> None:
-        self._live.refresh()
+        self._draw(self._live.refresh)
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._draw(lambda: self._console.print(text, markup=False, highlight=False))
+
+    def _draw(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError:
+            _silence(self._console.file)  # the terminal was closed; SIGHUP tells the executor
 
     def _table(self) -> Table:
         from rich import box
@@ -192,6 +197,13 @@ def view(stream: TextIO | None = None, *, quiet: bool = False) -> View:
     from rich.console import Console
 
     return LiveView(Console(file=stream))
+
+
+def _silence(stream: IO[str]) -> None:
+    """Sends what is still to come, and what is buffered, nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
