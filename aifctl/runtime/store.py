@@ -104,9 +104,14 @@ class Attempt:
 
         Raises Fault where the store can't be written.
         """
+        try:
+            text = digests.canonical_json(dict(outputs))
+        except (TypeError, ValueError) as error:
+            hint = "outputs are small JSON values, without NaN and infinities"
+            raise Report(Diagnostic("AIF804", f"the step's outputs can't be written: {error}", hint)) from error
         with _faults(f"can't publish step {self.digest[:10]}"):
             entries = {name: FileEntry(digests.of_file(path), path.stat().st_size) for name, path in _files(self.path)}
-            manifest = _manifest(self, entries, outputs, about or {})
+            manifest = _manifest(self, entries, json.loads(text), about or {})
             self.store.back_end.publish(self, entries, digests.canonical_json(manifest).encode())
         published = self.store.find(self.digest)
         if published is None:
@@ -275,7 +280,11 @@ class _Remote:
 
         self.uri = uri.rstrip("/")
         with _faults(f"can't open the store {self.uri}"):
-            self.fs, root = fsspec.core.url_to_fs(self.uri)
+            try:
+                self.fs, root = fsspec.core.url_to_fs(self.uri)
+            except ValueError as error:
+                hint = "write a folder, or a URL like s3://bucket/folder"
+                raise Report(Diagnostic("AIF802", f"`{self.uri}` is no store: {error}", hint)) from error
         self.root = root.rstrip("/")
         self._given = cache
 
