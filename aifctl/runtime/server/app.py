@@ -6,6 +6,7 @@ Every answer but the metrics and binary tensors is JSON; errors are `{"error": t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -42,6 +43,7 @@ from aifctl.runtime.server.tensors import NUMPY
 from aifctl.runtime.signature import Arrays
 
 LOG = logging.getLogger("aifctl.server")
+CLOSE = {"Connection": "close"}
 CLIENT_LEFT = 499
 """nginx's status for a client that closed before its answer; only the counters see it."""
 
@@ -80,7 +82,7 @@ class Service:
     def admitted(self) -> Any:
         """Raises RequestError 503. Taken before the body is read, so that bodies in memory are bounded too."""
         if self.phase is Phase.DRAINING:
-            raise RequestError(DRAINING, "the server is shutting down", {"Connection": "close"})
+            raise RequestError(DRAINING, "the server is shutting down", CLOSE)
         if self.in_flight >= self.options.max_pending:
             raise RequestError(OVERLOADED, "too many requests at a time", {"Retry-After": "1"})
         self.in_flight += 1
@@ -233,6 +235,12 @@ def _endpoint(service: Service, name: str, handler: Handler) -> Callable[[Reques
             service.metrics.failed(name, error.reason.name)
             status = error.reason.status
             response = _json({"error": error.message}, status, error.headers)
+        except asyncio.CancelledError:
+            if service.phase is not Phase.DRAINING:
+                raise
+            service.metrics.failed(name, DRAINING.name)
+            status = DRAINING.status
+            response = _json({"error": "the server was stopped before the model had answered"}, status, CLOSE)
         except ClientDisconnect:
             response = Response(status_code=status)
         except Exception:  # boundary: a fault of ours must not show a traceback to the client
@@ -275,9 +283,14 @@ def _conform(model: Model, outputs: Arrays) -> Arrays:
 
 def _count(service: Service, descriptions: list[dict[str, Any]]) -> None:
     service.metrics.predictions.inc(len(descriptions))
-    low = sum(item.get("confidence", 1.0) < service.options.low_confidence for item in descriptions)
+    low = sum(_is_low(item.get("confidence", 1.0), service.options.low_confidence) for item in descriptions)
     if low:
         service.metrics.low_confidence.inc(low)
+
+
+def _is_low(confidence: float | None, bound: float) -> bool:
+    """A model that computed NaN is as unsure as can be."""
+    return confidence is None or confidence < bound
 
 
 def _named(service: Service) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 from aifctl.contract import SHORT
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime import signature as signatures
-from aifctl.runtime.server.tensors import Tensor, datatype_of
+from aifctl.runtime.server.tensors import Tensor, datatype_of, to_json
 from aifctl.runtime.signature import Arrays, Signature
 
 
@@ -77,7 +78,7 @@ def describe(model: Model, outputs: Arrays) -> list[dict[str, Any]]:
     """What a person reads of the outputs, one dict a row: label and confidence, or value.
 
     A classifier's head is its first output that holds logits or probabilities, (rows, classes). A model with none
-    has neither label nor value, its outputs speak for themselves.
+    has neither label nor value, its outputs speak for themselves. What came out as NaN is null.
     """
     for tensor in model.signature.outputs:
         if tensor.kind in (signatures.LOGITS, signatures.PROBABILITIES):
@@ -85,7 +86,7 @@ def describe(model: Model, outputs: Arrays) -> list[dict[str, Any]]:
     for tensor in model.signature.outputs:
         array = outputs[tensor.name]
         if tensor.kind == signatures.VALUE and array.size == len(array) and array.dtype.kind in "fiu":
-            return [{"value": value} for value in array.ravel().tolist()]
+            return [{"value": value} for value in to_json(array)]
     return [{} for _ in next(iter(outputs.values()))]
 
 
@@ -95,6 +96,8 @@ def _labels(signature: Signature, probabilities: Any) -> list[dict[str, Any]]:
     best = probabilities.max(axis=-1)
     return [
         {"label": names[code], "confidence": confidence}
+        if math.isfinite(confidence)
+        else {"label": None, "confidence": None}
         for code, confidence in zip(codes.tolist(), best.tolist(), strict=True)
     ]
 

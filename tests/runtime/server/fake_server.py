@@ -1,7 +1,7 @@
 """A server process around a model written in this file, for what a real bundle can't do on demand: fail, or be slow.
 
 Rows have p0..p3 (a 2 x 2 tensor) and colour (red or blue). The logits are (p0 + p1, p2 + p3, code of the colour).
-p0 = -1 makes the model raise; p0 = -2 makes it take p1 seconds. It writes nothing; one line on stdout says it is ready.
+p0 = FAIL makes the model raise; p0 = SLEEP makes it take p1 seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from aifctl.runtime.server.__main__ import parse
 from aifctl.runtime.server.model import of_bundle
 from aifctl.runtime.signature import Signature, Tensor
 
+FAIL, SLEEP = -777.125, -888.125
 FEATURES = (
     Feature(name="pixels", type="tensor", columns=("p0", "p1", "p2", "p3"), shape=(2, 2)),
     Feature(name="colour", type="category", columns=("colour",), dtype="int64", values=("red", "blue")),
@@ -37,10 +38,10 @@ class FakeBundle:
 
     def predict(self, features):
         pixels, colour = features["pixels"], features["colour"]
-        if (pixels[:, 0, 0] == -1).any():
+        if (pixels[:, 0, 0] == FAIL).any():
             raise RuntimeError("told to fail")
-        if (pixels[:, 0, 0] == -2).any():
-            time.sleep(float(pixels[pixels[:, 0, 0] == -2][:, 0, 1].max()))
+        if (pixels[:, 0, 0] == SLEEP).any():
+            time.sleep(min(30.0, float(pixels[pixels[:, 0, 0] == SLEEP][:, 0, 1].max())))
         sums = pixels.sum(axis=2)
         # A list, as custom code may give: the server makes the signature's dtype of it.
         return {"logits": np.concatenate([sums, colour[:, None]], axis=1).tolist()}

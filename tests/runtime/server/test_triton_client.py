@@ -112,7 +112,7 @@ def _wrong_datatype():
         ("other", lambda: tensors(PIXELS, [1, 0]), "404", "unknown model `other`; this server has `fake`"),
         (
             "fake",
-            lambda: tensors([[[-1, 0], [0, 0]]], [0]),
+            lambda: tensors([[[-777.125, 0], [0, 0]]], [0]),
             "500",
             "the model failed on this request; the server's log has the reason",
         ),
