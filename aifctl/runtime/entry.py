@@ -28,7 +28,8 @@ from aifctl import digest as digests
 from aifctl.contract import EXIT_FAILED, EXIT_RETRY, SHORT, Kind, Site, StepSpec, decode, step_digest
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.diagnostics.format import text
-from aifctl.runtime.job import Events, Job, Stopped, user_failure, user_frames
+from aifctl.runtime import archives
+from aifctl.runtime.job import Events, Job, Stopped, forget_code, user_failure, user_frames
 from aifctl.runtime.store import Fault, Published, Store
 
 STEPS: Mapping[Kind, str] = {kind: f"aifctl.runtime.steps.{kind.value}" for kind in Kind}
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def execute(spec: StepSpec, site: Site, *, stop: threading.Event | None = None, again: bool = False) -> Result:
-    """Runs the step in this process, or finds that it was published (`again`: runs it all the same, and throws it away).
+    """Runs the step in this process, or finds that it was published (with `again` it runs, and the result is dropped).
 
     Raises Report for findings, Fault (a Report) for the surroundings, Stopped, and what user code raises as it is.
     """
@@ -98,7 +99,9 @@ def execute(spec: StepSpec, site: Site, *, stop: threading.Event | None = None, 
         _ = published.path  # a damaged result is said here, not by the step that reads it
         events.emit("skipped", digest=spec.digest)
         return Result(digest=spec.digest, skipped=True, outputs=published.outputs)
+    archives.provide(spec.code, site, store)
     _check_code(spec, site)
+    forget_code()
     inputs = _inputs(spec, store)
     run = importlib.import_module(STEPS[spec.kind]).run
     attempt = store.attempt(spec.digest, site.attempt)

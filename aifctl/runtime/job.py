@@ -22,6 +22,8 @@ from aifctl.runtime.store import Attempt, Published, Store
 C = TypeVar("C")
 PACKAGE = Path(__file__).parents[1]
 """Folder of aifctl itself: its frames say nothing to the author of a step's code."""
+_FOLDERS: set[Path] = set()
+"""Code folders on sys.path: one at a time, so that two runs of one process do not see each other's modules."""
 
 
 class Stopped(Exception):
@@ -140,6 +142,12 @@ def import_attribute(reference: str, code: Path | None) -> Any:
     return found
 
 
+def forget_code() -> None:
+    """Lets the next import read user code anew: in a notebook it was edited since."""
+    for folder in set(_FOLDERS):
+        _forget(folder)
+
+
 def user_failure(error: BaseException, code: Path | None, doing: str) -> Diagnostic:
     """AIF806: what user code raised, with its frames and none of aifctl's."""
     frames = user_frames(error, code)
@@ -174,30 +182,37 @@ def _import_failed(reference: str, module_name: str, code: Path | None, error: B
 
 
 def _put_first(code: Path | None, top: str) -> None:
-    """The code folder goes first on sys.path, and a module of that name from another run's folder is forgotten."""
+    """The code folder goes first on sys.path, in place of another run's."""
     if code is None:
         return
-    folder = str(code)
     if top in sys.stdlib_module_names and ((code / top).is_dir() or (code / f"{top}.py").is_file()):
         hint = "rename it: other libraries import the standard one"
         raise Report(Diagnostic("AIF805", f"`{top}` is also a module of Python's standard library", hint))
-    if folder in sys.path:
-        sys.path.remove(folder)
-    sys.path.insert(0, folder)
-    loaded = sys.modules.get(top)
-    if (
-        loaded is not None
-        and not _below(_origin(loaded), code)
-        and ((code / top).is_dir() or (code / f"{top}.py").is_file())
-    ):
-        for name in [n for n in sys.modules if n == top or n.startswith(f"{top}.")]:
-            del sys.modules[name]
+    folder = code.resolve()
+    for other in _FOLDERS - {folder}:
+        _forget(other)
+    if folder not in _FOLDERS:
+        _FOLDERS.add(folder)
+        sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
+
+
+def _forget(folder: Path) -> None:
+    _FOLDERS.discard(folder)
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    gone = [name for name, module in list(sys.modules.items()) if _is_of(module, folder) and name != "__main__"]
+    for name in gone:
+        # With its packages: one without __init__.py has no file of its own, and finds its folder anew.
+        for package in (name, *(name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1))):
+            sys.modules.pop(package, None)
     importlib.invalidate_caches()
 
 
-def _origin(module: Any) -> str:
-    """File of a module; for a folder without __init__.py the folder."""
-    return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
+def _is_of(module: Any, folder: Path) -> bool:
+    """A module of the code itself; an environment that lies in the same folder is not."""
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and Path(file).is_relative_to(folder) and "site-packages" not in Path(file).parts
 
 
 def _describe(error: BaseException) -> str:

@@ -93,13 +93,9 @@ def _uri(source: Source, pin: str | None, place: Place) -> Material:
         _check_version(source, pin, fs.info(path))
         fs.get_file(path, str(target))
         return Material(pin=_hash(target), file=target, folder=folder)
-    except (FileNotFoundError, PermissionError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError) as error:
         folder.cleanup()
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise Report(Diagnostic("AIF810", f"`{source.value}` can't be read: {reason}")) from error
-    except OSError as error:
-        folder.cleanup()
-        raise Fault(Diagnostic("AIF810", f"`{source.value}` can't be reached: {error}")) from error
+        raise _unread(source.value, error) from error
     except Report:
         folder.cleanup()
         raise
@@ -150,6 +146,16 @@ def _hash(path: Path) -> str:
         return f"sha256:{digests.of_file(path)}"
     except PermissionError as error:
         raise Report(Diagnostic("AIF810", f"`{path.name}` may not be read", "check its permissions")) from error
+
+
+def _unread(url: str, error: Exception) -> Report:
+    """What is not there, or not allowed, stays so; what can't be reached may be reached again."""
+    # fsspec's HTTP client says "not found" of a server that is down, and keeps what happened as the cause.
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+    if isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError) or not isinstance(cause, OSError):
+        return Report(Diagnostic("AIF810", f"`{url}` can't be read: {reason}"))
+    return Fault(Diagnostic("AIF810", f"`{url}` can't be reached: {reason}"))
 
 
 def _check_version(source: Source, pin: str | None, info: Mapping[str, Any]) -> None:

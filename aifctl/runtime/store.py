@@ -176,6 +176,11 @@ class Store:
         with _faults(f"can't list {folder}"):
             return sorted(self.back_end.names(_relative(folder)))
 
+    def send(self, name: str, path: Path) -> bool:
+        """Puts a large file there, streaming; False where one of its size is there already. Raises Fault."""
+        with _faults(f"can't write {name}"):
+            return self.back_end.send(_relative(name), path)
+
     def fetch(self, name: str) -> Path | None:
         """Local path of one file (`data/sha256-…`); None where the store has none. Not hashed. Raises Fault."""
         with _faults(f"can't fetch {name}"):
@@ -193,6 +198,7 @@ class _Backend(Protocol):
     def read(self, name: str) -> bytes | None: ...
     def write(self, name: str, data: bytes, exclusive: bool) -> bool: ...
     def names(self, folder: str) -> list[str]: ...
+    def send(self, name: str, path: Path) -> bool: ...
     def fetch(self, name: str) -> Path | None: ...
     def location(self, name: str) -> str: ...
 
@@ -266,6 +272,20 @@ class _Local:
     def names(self, folder: str) -> list[str]:
         path = self.root / folder
         return [p.name for p in path.iterdir() if not p.name.startswith(".")] if path.is_dir() else []
+
+    def send(self, name: str, path: Path) -> bool:
+        target = self.root / name
+        if target.is_file() and target.stat().st_size == path.stat().st_size:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
+        try:
+            shutil.copyfile(path, temporary)
+            _sync(temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
 
     def fetch(self, name: str) -> Path | None:
         path = self.root / name
@@ -365,6 +385,14 @@ class _Remote:
         except FileNotFoundError:
             return []
         return [name.rstrip("/").rsplit("/", 1)[-1] for name in listed]
+
+    def send(self, name: str, path: Path) -> bool:
+        full = self._full(name)
+        if self.fs.exists(full) and self.fs.size(full) == path.stat().st_size:
+            return False
+        self.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+        self.fs.put_file(str(path), full)
+        return True
 
     def fetch(self, name: str) -> Path | None:
         target = self.cache / "files" / name

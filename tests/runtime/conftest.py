@@ -1,137 +1,66 @@
-"""Real rows (scikit-learn's handwritten digits) and a bench that runs steps as `entry` does."""
+"""Models that several tests look at are trained once a session."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from aifctl import contract, digest
-from aifctl.contract import Kind, Site, StepSpec
-from aifctl.runtime import entry
-from aifctl.runtime.store import Published, Store
+from aifctl import contract
+from aifctl.contract import Site
+from aifctl.runtime.store import Published
+from tests.runtime.bench import PIXELS, Bench
+from tests.runtime.chain import Chain, digits, training, write_code
 
-PIXELS = [f"p{i}" for i in range(64)]
-TRAIN = '''"""Trains scikit-learn's logistic regression on a prepared dataset."""
-import json, os
-from pathlib import Path
-import numpy as np
-import pandas as pd
-from sklearn.linear_model import LogisticRegression
-
-data = Path(os.environ["AIF_DATA_DIGITS"])
-table = pd.read_parquet(data / "table.parquet").iloc[np.load(data / "split.npz")["train"]]
-pixels = table[[f"p{i}" for i in range(64)]].to_numpy("float64") / 16
-model = LogisticRegression(max_iter=json.loads(os.environ["AIF_PARAMS"])["max_iter"]).fit(pixels, table["digit"])
-np.savez(Path(os.environ["AIF_MODEL_DIR"]) / "model.npz", coef=model.coef_, intercept=model.intercept_)
-'''
-PREDICT = '''"""Predicts with what train.py left."""
-import numpy as np
+PREP = contract.Preprocessing(cls="digits.data:Prep", serve="graph")
 
 
-def predict(model_dir, batch):
-    with np.load(model_dir / "model.npz") as model:
-        pixels = batch["pixels"].reshape(-1, 64) / 16
-        return {"logits": pixels @ model["coef"].T + model["intercept"]}
-'''
-
-
-@dataclass
-class Bench:
-    """A store, a data folder and a code folder; makes steps with true digests and runs them in this process."""
-
-    root: Path
-    site: Site
-    specs: dict[str, StepSpec] = field(default_factory=dict)
-
-    @property
-    def store(self) -> Store:
-        return Store(self.site.store)
-
-    @property
-    def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def code(self) -> Path:
-        return self.root / "code"
-
-    def write_code(self, name: str, text: str) -> None:
-        path = self.code / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-    def step(
-        self, kind: Kind, config: Any, inputs: Mapping[str, str | None], needs: Mapping[str, str | None] | None = None
-    ) -> StepSpec:
-        values = config if isinstance(config, dict) else asdict(config)
-        values = contract.json.loads(digest.canonical_json(values))
-        own = digest.of_value(values)
-        uses_code = kind in (Kind.CUSTOM, Kind.TRAIN) or any(self.code.glob("*"))
-        return StepSpec(
-            name=str(kind),
-            kind=kind,
-            model="digits",
-            tenant="vision",
-            own=own,
-            inputs=dict(inputs),
-            needs=dict(needs or {}),
-            digest=contract.step_digest(kind, own, inputs),
-            code=digest.of_tree(self.code) if uses_code else None,
-            config=values,
+@pytest.fixture(scope="session")
+def digits_torch(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """The PyTorch example, trained by its own loop; not exported."""
+    chain = digits(tmp_path_factory.mktemp("digits-torch"), "digits-pytorch").prepared()
+    chain.train(
+        training(
+            "pytorch",
+            "digits",
+            "digits.cnn:build",
+            loop="digits.cnn:fit",
+            epochs=5,
+            batch=64,
+            seed=7,
+            params={"learning_rate": 0.005},
+            preprocessing=PREP,
         )
+    )
+    return chain
 
-    def run(self, spec: StepSpec) -> Published:
-        """Runs it through its own JSON form, as a process would get it."""
-        result = entry.execute(contract.decode(contract.encode(spec)), self.site)
-        assert result.digest is not None
-        published = self.store.find(result.digest)
-        assert published is not None
-        return published
 
-    def main(self, spec: StepSpec, **site: str) -> int:
-        return entry.main(contract.to_arguments(spec, replace(self.site, **site)))
-
-    def pin(self, name: str = "digits.csv") -> str:
-        return f"sha256:{digest.of_file(self.data / name)}"
-
-    def prepare(self, **changes: Any) -> Published:
-        """The digits, prepared; `changes` are of the config."""
-        config = {**asdict(DIGITS), **changes}
-        return self.run(self.step(Kind.PREPARE, config, {"data:digits": self.pin(config["source"]["value"])}))
-
-    def train(self, prepared: Published, **params: Any) -> Published:
-        """scikit-learn on the prepared digits, by the custom framework."""
-        self.write_code("train.py", TRAIN)
-        self.write_code("predict.py", PREDICT)
-        custom = contract.CustomTraining(
-            command=("python", "train.py"), produces="model.npz", predict="predict:predict"
+@pytest.fixture(scope="session")
+def digits_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """The TensorFlow example, trained by aifctl's loop; not exported."""
+    chain = digits(tmp_path_factory.mktemp("digits-tf"), "digits-tensorflow").prepared()
+    chain.train(
+        training(
+            "tensorflow",
+            "digits",
+            "digits.cnn:build",
+            epochs=5,
+            batch=64,
+            seed=7,
+            params={"learning_rate": 0.003},
+            checkpoint=contract.Checkpoint(best="val_loss"),
+            preprocessing=PREP,
         )
-        config = contract.TrainConfig(
-            task="classification",
-            framework="custom",
-            dataset="digits",
-            model=None,
-            params={"max_iter": 200, **params},
-            custom=custom,
-        )
-        return self.run(self.step(Kind.TRAIN, config, {"prepare": prepared.digest}))
+    )
+    return chain
 
 
-DIGITS = contract.PrepareConfig(
-    dataset="digits",
-    task="classification",
-    source=contract.Source(kind="path", value="digits.csv"),
-    format="csv",
-    features=(contract.Feature(name="pixels", type="tensor", columns=tuple(PIXELS), shape=(8, 8)),),
-    label=contract.Label(column="digit", classes=10),
-    split=contract.Split(fractions={"train": 0.8, "validation": 0.1, "test": 0.1}, seed=7, stratify="digit"),
-    checks=contract.DataChecks(min_rows=1000, no_nulls=("digit",)),
-)
+@pytest.fixture
+def code(tmp_path: Path) -> Callable[..., Path]:
+    """Writes user code, {file name without .py: text}, and gives its folder."""
+    return lambda **files: write_code(tmp_path / "code", files)
 
 
 @pytest.fixture(scope="session")
@@ -162,11 +91,6 @@ def bench(tmp_path: Path, digits_csv: Path) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def digits_config() -> contract.PrepareConfig:
-    return DIGITS
-
-
-@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, digits_csv: Path) -> tuple[Bench, Published, Published]:
     """A bench with the digits prepared and a model trained on them, once a session: do not change its store's steps."""
     root = tmp_path_factory.mktemp("trained")
@@ -181,7 +105,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, digits_csv: Path) -> tuple
 
 
 @pytest.fixture
-def rows(bench: Bench) -> Callable[[str, list[str]], Any]:
+def rows(bench: Bench) -> Callable[[str, list[str]], str]:
     """Writes a small csv below the data folder, and gives its name."""
 
     def write(name: str, lines: list[str]) -> str:
