@@ -97,7 +97,7 @@ class TestWheel:
         words = ("render", specs / "digits-pytorch", "--env", "lab", "--out")
         succeed(installed.with_name("aifctl"), *words, out, cwd=tmp_path)
         succeed(sys.executable, "-m", "aifctl", *words, here, cwd=tmp_path)
-        assert next(out.glob("lab/vision/digits/run/workflow-digits-*.yaml"))
+        assert next(out.rglob("lab/vision/digits/run/workflow-digits-*.yaml"))
         assert contents(out) == contents(here)
 
     def test_its_own_copy_of_aifctl_answers(self, installed: Path, tmp_path: Path) -> None:
