@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from aifctl import contract
-from aifctl.contract import StepSpec
+from aifctl.contract import Kind, StepSpec
 from aifctl.diagnostics.model import Diagnostic, Report, Severity
 from aifctl.ir import Run, Step
 from aifctl.runtime import locks, processes, runs
@@ -231,7 +231,7 @@ class _Execution:
         self.launcher, self.claims, self.interrupts = launcher, claims, interrupts
         self.store = Store(str(site.store))
         self.attempt = f"a{secrets.token_hex(4)}"  # each execution has its own: a killed one may have left files
-        self.tasks = {step.name: _Task(step, step.spec, Row(step.name)) for step in run.steps}
+        self.tasks = {step.name: _Task(step, step.spec, _row(step)) for step in run.steps}
         self.board: Board = {name: task.row for name, task in self.tasks.items()}
         self.outcomes: dict[str, StepOutcome] = {}
         self.stops = 0
@@ -323,6 +323,7 @@ class _Execution:
             return
         published = self._find(task, task.spec.digest)
         if published is not None:
+            _ = published.path  # looks at the files: a damaged result is said here, not by the step that reads it
             self._publish(task, "cached", published)
         elif may_start and self._claim(task, task.spec.digest):
             self._start(task)
@@ -459,7 +460,7 @@ class _Execution:
 
     def _publish(self, task: _Task, state: str, published: Published, handle: Handle | None = None) -> None:
         self.recorder.published(task.step.name, published.digest, published.outputs, published.files)
-        task.row.take({"metrics": published.outputs.get("metrics")})
+        task.row.measure(published.outputs.get("metrics"))
         self._end(task, state, outputs=published.outputs, log=None if handle is None else handle.log)
 
     def _fail(self, task: _Task, *findings: Diagnostic, handle: Handle | None = None) -> None:
@@ -511,6 +512,11 @@ def resolve(spec: StepSpec, digests: Mapping[str, str | None]) -> StepSpec:
     needs = {name: digests.get(name) if value is None else value for name, value in spec.needs.items()}
     own = spec.digest or contract.step_digest(spec.kind, spec.own, inputs)
     return replace(spec, inputs=inputs, needs=needs, digest=own)
+
+
+def _row(step: Step) -> Row:
+    epochs = step.spec.config.get("epochs") if step.spec.kind == Kind.TRAIN else None
+    return Row(step.name, epochs=epochs if isinstance(epochs, int) else None)
 
 
 def _usable_cpus() -> int:

@@ -29,6 +29,8 @@ ENTRY = "aifctl.runtime.entry"
 GUARD = Path(__file__).with_name("guard.py")
 CLOSE_SLACK = 15.0
 """Seconds beyond the grace that a guard may take to sweep up before it is killed itself."""
+MAX_ARGUMENT = 100_000
+"""Characters of one argument; Linux takes 128 KiB. A longer step goes by a file."""
 MAX_LINE = 2000
 """Characters kept of one line of a log that is shown."""
 TAIL_BYTES = 64 * 1024
@@ -133,8 +135,13 @@ class ProcessLauncher:
             process.ended = _conclude(process)
 
     def _command(self, step: Step, site: contract.Site) -> list[str]:
+        arguments = contract.to_arguments(step.spec, site)
+        if len(arguments[0]) > MAX_ARGUMENT:
+            file = self._logs / f"{step.name}.step.json"
+            file.write_text(contract.encode(step.spec), encoding="ascii")
+            arguments[0] = f"--step=@{file}"
         # -P: the folder it is started in must not shadow modules of the standard library
-        return [sys.executable, "-P", "-m", self._entry, *contract.to_arguments(step.spec, site)]
+        return [sys.executable, "-P", "-m", self._entry, *arguments]
 
     def _spawn(
         self, command: list[str], step: Step, site: contract.Site, output: int

@@ -52,12 +52,17 @@ class Row:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Takes over what a step's event tells; unknown events and odd values are left out."""
-        for name in ("epoch", "epochs"):
-            if isinstance(event.get(name), int):
-                setattr(self, name, event[name])
-        metrics = event.get("metrics")
-        values = metrics if isinstance(metrics, Mapping) else {event.get("name"): event.get("value")}
-        self.metrics |= {str(name): float(value) for name, value in values.items() if name and is_number(value)}
+        if event.get("event") == "metric":
+            self.measure({event.get("name"): event.get("value")})
+            if isinstance(event.get("step"), int):
+                self.epoch = event["step"] + 1  # steps count from 0, people from 1
+        elif event.get("event") == "resumed":
+            self.note = "goes on from a checkpoint"
+
+    def measure(self, metrics: Any) -> None:
+        """Shows numbers of a mapping; of anything else nothing."""
+        if isinstance(metrics, Mapping):
+            self.metrics |= {str(name): float(value) for name, value in metrics.items() if name and is_number(value)}
 
     def elapsed(self) -> float | None:
         if self.seconds is not None:
@@ -67,7 +72,7 @@ class Row:
     def details(self) -> str:
         parts = []
         if self.epoch is not None:
-            parts.append(f"epoch {self.epoch}/{self.epochs}" if self.epochs is not None else f"epoch {self.epoch}")
+            parts.append(f"epoch {self.epoch}" if self.epochs is None else f"epoch {self.epoch}/{self.epochs}")
         parts += [f"{name} {value:.4g}" for name, value in list(self.metrics.items())[-SHOWN_METRICS:]]
         return "  ".join([*parts, self.note] if self.note else parts)
 

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aifctl import contract, ir
+from aifctl import contract, digest, ir
 from aifctl.contract import Kind
 from aifctl.diagnostics import Report, Severity
 from aifctl.runtime import local, locks, processes, runs
@@ -35,6 +36,8 @@ from tests.runtime.fake_runs import (
     states,
     wait_until,
 )
+
+WINE = Path(__file__).parents[2] / "examples/specs/wine-sklearn"
 
 
 @pytest.fixture
@@ -111,6 +114,14 @@ class TestCached:
         run = make_run(Fake("prepare", unpinned=True), Fake("train", after=("prepare",)))
         execute(place, run)
         assert states(execute(place, run)) == {"prepare": "cached", "train": "cached"}
+
+    def test_a_damaged_result_is_told_and_not_built_upon(self, place: Place) -> None:
+        run = make_run(Fake("prepare"), Fake("train", after=("prepare",)))
+        (made,) = [step.digest for step in execute(place, make_run(Fake("prepare"))).steps]
+        next((place.store / "steps" / str(made)).rglob("made.txt")).write_text("cut")
+        outcome = execute(place, run)
+        assert states(outcome) == {"prepare": "failed", "train": "skipped"}
+        assert [finding.code for finding in outcome.diagnostics] == ["AIF803"]
 
     def test_a_broken_marker_fails_the_step_and_not_the_program(self, place: Place) -> None:
         run = make_run(Fake("prepare"), Fake("other"))
@@ -492,6 +503,81 @@ class TestPlaces:
         assert "stdin ''" in log
         assert "locks" not in log
         assert "pipe" not in log
+
+
+class TestRealEntry:
+    """The real entry on real rows: the scikit-learn example, by a script of the user."""
+
+    def step(self, name: str, config: Any, inputs: dict[str, str | None]) -> ir.Step:
+        kind = Kind(name)
+        values = json.loads(digest.canonical_json(asdict(config)))
+        own = digest.of_value(values)
+        spec = contract.StepSpec(
+            name=name,
+            kind=kind,
+            model="wine",
+            tenant="tabular",
+            own=own,
+            inputs=inputs,
+            digest=contract.step_digest(kind, own, inputs),
+            code=digest.of_tree(WINE / "src") if kind in (Kind.TRAIN, Kind.EVALUATE) else None,
+            config=values,
+        )
+        return ir.Step(spec=spec, parts={}, image=None, resources=ir.Resources(cpu=1, memory=1))
+
+    def prepare(self, pin: str | None, names: tuple[str, ...] | None = None) -> ir.Step:
+        columns = tuple((WINE / "data/wine.csv").read_text().splitlines()[0].split(",")[:-1])
+        config = contract.PrepareConfig(
+            dataset="wine",
+            task="classification",
+            source=contract.Source(kind="path", value="data/wine.csv"),
+            format="csv",
+            features=(contract.Feature(name="measurements", type="tensor", columns=columns, shape=(len(columns),)),),
+            label=contract.Label(column="cultivar", names=names),
+            split=contract.Split(fractions={"train": 0.7, "validation": 0.1, "test": 0.2}, seed=3, stratify="cultivar"),
+        )
+        return self.step("prepare", config, {"data:wine": pin})
+
+    def run(self, at_least: float) -> ir.Run:
+        """The data is not pinned: no digest is known before prepare has read it."""
+        command = contract.CustomTraining(
+            command=("python", "train.py"), produces="model.skops", predict="predict:predict"
+        )
+        train = contract.TrainConfig(
+            task="classification", framework="custom", dataset="wine", model=None, params={"C": 0.5}, custom=command
+        )
+        evaluate = contract.EvaluateConfig(task="classification", dataset="wine", split="test", metrics=("accuracy",))
+        gate = contract.GateConfig(bounds={"accuracy": {"min": at_least}})
+        steps = (
+            self.prepare(None),
+            self.step("train", train, {"prepare": None}),
+            self.step("evaluate", evaluate, {"train": None, "prepare": None}),
+            self.step("gate", gate, {"evaluate": None}),
+        )
+        assert [step.spec.digest for step in steps] == [None] * 4
+        return ir.Run(name="wine-0123456789", digest="0" * 64, attempt=1, steps=steps)
+
+    def execute(self, place: Place, run: ir.Run) -> local.RunOutcome:
+        site = local.LocalSite(store=place.store, code=WINE / "src", data=WINE)
+        return local.execute(run, site, runs.About(model="wine"))
+
+    def test_a_run_then_a_gate_that_fails_then_all_of_it_again(self, place: Place) -> None:
+        names = ("prepare", "train", "evaluate", "gate")
+        done = self.execute(place, self.run(0.9))
+        assert states(done) == dict.fromkeys(names, "done"), done.diagnostics
+        assert record_of(place).metrics["accuracy"] == done.steps[2].outputs["metrics"]["accuracy"] >= 0.9
+        refused = self.execute(place, self.run(1.1))
+        assert states(refused) == {**dict.fromkeys(names, "cached"), "gate": "failed"}
+        assert (refused.state, refused.exit_code) == ("failed", 1)
+        assert any("accuracy" in finding.message for finding in refused.diagnostics)
+        assert states(self.execute(place, self.run(0.9))) == dict.fromkeys(names, "cached")
+
+    def test_a_step_too_long_for_a_command_line(self, place: Place) -> None:
+        pin = f"sha256:{digest.of_file(WINE / 'data/wine.csv')}"
+        step = self.prepare(pin, names=tuple(f"{n:070000}" for n in range(3)))
+        run = ir.Run(name="wine-0123456789", digest="0" * 64, attempt=1, steps=(step,))
+        outcome = self.execute(place, run)
+        assert states(outcome) == {"prepare": "done"}, outcome.diagnostics
 
 
 class TestManifest:

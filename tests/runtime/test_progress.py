@@ -22,19 +22,32 @@ from tests.runtime.fake_runs import Fake, Place, execute, make_run
 
 class TestRow:
     def test_epochs_and_metrics(self) -> None:
-        row = Row("train")
-        row.take({"step": "train", "event": "epoch", "epoch": 2, "epochs": 5, "metrics": {"loss": 0.51234, "acc": 1}})
-        assert row.details() == "epoch 2/5  loss 0.5123  acc 1"
-        row.take({"event": "log", "name": "lr", "value": 0.1})
-        assert row.details() == "epoch 2/5  loss 0.5123  acc 1  lr 0.1"
+        row = Row("train", epochs=5)
+        row.take({"event": "resumed", "number": 3})
+        assert row.details() == "goes on from a checkpoint"
+        row = Row("train", epochs=5)
+        row.take({"event": "metric", "name": "loss", "value": 0.51234, "step": 1})
+        row.take({"event": "metric", "name": "accuracy", "value": 1, "step": 1})
+        assert row.details() == "epoch 2/5  loss 0.5123  accuracy 1"
+        row.measure({"f1": 0.5})
+        assert row.details() == "epoch 2/5  loss 0.5123  accuracy 1  f1 0.5"
 
     @pytest.mark.parametrize(
         "event",
-        [{}, {"epoch": "two"}, {"epoch": None, "metrics": [1]}, {"metrics": {"a": "b", "": 1, "c": True}}, {"name": 1}],
+        [
+            {},
+            {"event": "checkpoint", "number": 1},
+            {"event": "log", "rows": 5, "step": 1},
+            {"event": "metric"},
+            {"event": "metric", "name": "loss", "value": "low", "step": "one"},
+            {"event": ["metric"], "name": "a", "value": 1},
+        ],
     )
-    def test_odd_events_change_nothing(self, event: dict[str, Any]) -> None:
+    def test_other_events_and_odd_values_change_nothing(self, event: dict[str, Any]) -> None:
         row = Row("train")
         row.take(event)
+        row.measure(["accuracy"])
+        row.measure({"accuracy": "high", "": 1, "ok": True})
         assert row == Row("train")
 
     def test_time_stops_when_the_step_ends(self) -> None:
@@ -52,8 +65,8 @@ class TestRow:
 class TestPlain:
     def test_one_line_a_change_of_state(self, tmp_path: Path) -> None:
         stream = io.StringIO()
-        event = {"step": "train", "event": "epoch", "epoch": 1, "epochs": 2, "metrics": {"loss": 0.5}}
-        emit = [["emit", event], ["write_raw_event", 'not json\n[1]\n{"epoch": 9'], ["fail", 1]]
+        event = {"event": "metric", "name": "loss", "value": 0.5, "step": 0}
+        emit = [["emit", event], ["write_raw_event", 'not json\n[1]\n{"event": "metric", "step"'], ["fail", 1]]
         run = make_run(Fake("prepare"), Fake("train", emit, after=("prepare",)), Fake("gate", after=("train",)))
         execute(Place(tmp_path), run, view=progress.view(stream))
         lines = [re.sub(r"\d+\.\d s", "N s", line) for line in stream.getvalue().splitlines()]
@@ -61,7 +74,7 @@ class TestPlain:
             "prepare  running",
             "prepare  done  N s",
             "train    running",
-            "train    failed  N s  epoch 1/2  loss 0.5",
+            "train    failed  N s  epoch 1  loss 0.5",
             "gate     skipped  needs train",
         ]
 
@@ -91,7 +104,7 @@ class TestLive:
         monkeypatch.setenv("TERM", "xterm-256color")
         monkeypatch.setenv("COLUMNS", "100")
         master, terminal = pty.openpty()
-        event = {"epoch": 3, "epochs": 3, "metrics": {"val_[bold]": 0.25}}
+        event = {"event": "metric", "name": "val_[bold]", "value": 0.25, "step": 2}
         seen = bytearray()
         reader = threading.Thread(target=read_all, args=(master, seen))
         reader.start()
@@ -106,7 +119,7 @@ class TestLive:
         assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
         last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).rsplit("step", 1)[1]
         assert re.search(r"prepare\s+done\s+\d+\.\d", last)
-        assert re.search(r"train\s+done\s+\d+\.\d\s+epoch 3/3  val_\[bold\] 0.25", last)
+        assert re.search(r"train\s+done\s+\d+\.\d\s+epoch 3  val_\[bold\] 0.25", last)
 
     def test_a_terminal_that_is_closed_does_not_stop_the_run(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
