@@ -14,11 +14,12 @@ from enum import StrEnum
 from typing import Any
 
 from aifctl.manifest import Identity
-from aifctl.plan.quoting import bare, quoted
+from aifctl.plan.quoting import quoted
 
 EXIT_NOTHING = 0
 EXIT_CHANGES = 2
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN_MATCH = re.compile(r"[A-Za-z0-9_./:@-]+")
 
 
 class Action(StrEnum):
@@ -149,5 +150,6 @@ def show_path(path: Path) -> str:
         elif isinstance(step, str):
             text += f"[{quoted(step)}]"
         else:
-            text += f"[{bare(str(step)) if isinstance(step, Match) else step}]"
+            shown = str(step)
+            text += f"[{shown if _PLAIN_MATCH.fullmatch(shown) else quoted(shown)}]"
     return text

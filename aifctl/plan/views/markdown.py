@@ -24,6 +24,9 @@ WIDTH = 1_000
 TABLE_SHARE = 0.3
 """Of the limit that the table may fill."""
 SHORT_NAME = 80
+MARKS = {"+": "+", "-": "-", "~": "!", "±": "!"}
+MARK_COLUMNS = {4: 0, 8: 4, 12: 10}
+"""Where the terminal's view has the marks of objects, fields and lines → blanks between mark and rest here."""
 COLUMNS = ("environment", "model", "create", "change", "delete", "steps that run again")
 _PUNCTUATION = re.compile(r"[^A-Za-z0-9 /\u00a1-\U0010ffff-]")
 
@@ -38,7 +41,7 @@ def markdown(changes: ChangeSet, runs: Sequence[RunChange] = (), *, limit: int =
         return head
     table = _bounded(_table(found), int((limit - len(head)) * TABLE_SHARE), "row")
     room = limit - len(head) - len(table) - 2
-    return f"{head}\n{table}\n{_details(found, room)}"
+    return f"{head}\n{table}{_details(found, room)}"
 
 
 def _table(found: Sequence[Group]) -> Iterator[str]:
@@ -61,7 +64,7 @@ def _detail(group: Group, room: int) -> str:
     """One folded block; a group too large for all the room shows its first lines."""
     name = " / ".join(_code(part) for part in (group.environment, group.model) if part) or "no model"
     count = counted(sum(change.action is not Action.UNCHANGED for change in group.changes), "change")
-    head = f"<details><summary>{name}: {count}</summary>\n\n"
+    head = f"\n<details><summary>{name}: {count}</summary>\n\n"
     lines = [_diff_line(line) for line in terminal.group_lines(group, WIDTH)]
     return f"{head}{_fenced(lines, room - len(head) - len(_TAIL) - 60)}{_TAIL}"
 
@@ -78,11 +81,12 @@ def _fenced(lines: Sequence[str], room: int) -> str:
 
 
 def _diff_line(line: str) -> str:
-    """The mark moved to the first column, where GitHub colours it; other lines begin with a blank."""
-    bare = line.lstrip(" ")
-    indent = len(line) - len(bare)
-    mark = {"+": "+", "-": "-", "~": "!", "±": "!"}.get(bare[:1]) if bare[1:2] == " " or indent >= 12 else None
-    return f"{mark or ' '}{' ' * max(indent - 3, 0)}{bare}"
+    """The terminal's line with its mark in the first column, where GitHub colours it."""
+    for column, spaces in MARK_COLUMNS.items():
+        mark = MARKS.get(line[column : column + 1])
+        if mark and not line[:column].strip():
+            return f"{mark}{' ' * spaces}{line[column + 1 :]}"
+    return f"  {line[4:]}"
 
 
 def _bounded(pieces: Iterator[str], room: int, noun: str) -> str:
