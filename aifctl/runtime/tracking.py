@@ -93,7 +93,7 @@ class Tracker:
         try:
             with _alone(self._job.site.tracking):
                 if self._client is None:
-                    self._client = _client(self._job.site.tracking)
+                    self._client = client(self._job.site.tracking)
                 if self._run_id is None:
                     self._run_id = _find_or_create(self._client, self._job, str(self._train))
                 return write(self._client, self._run_id)
@@ -114,7 +114,7 @@ def open_tracker(job: Job) -> Tracker:
     return Tracker(job, next(trains, None))
 
 
-def _client(uri: str) -> Any:
+def client(uri: str) -> Any:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     import logging

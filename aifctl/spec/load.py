@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,12 @@ class Unit:
     @property
     def folder(self) -> Path:
         return self.document.path.parent
+
+    def without_image(self) -> Unit:
+        """The same model as if it had no image of its own."""
+        code = self.spec.code.model_copy(update={"image": None}) if self.spec.code is not None else None
+        spec = self.spec.model_copy(update={"code": code})
+        return replace(self, model=self.model.model_copy(update={"spec": spec}))
 
     def at(self, *path: str | int, on_key: bool = False) -> Where:
         """The place of a merged value in the file it came from."""
@@ -170,7 +176,7 @@ def _expand(paths: list[Path]) -> tuple[list[tuple[Path, bool]], list[Diagnostic
         else:
             matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
             if not matches:
-                found.append(Diagnostic("AIF113", f"no such file or folder: {path}", None, Where(str(path))))
+                found.append(Diagnostic("AIF113", "no such file or folder", None, Where(str(path))))
             for match in matches:
                 files.update({file: False for file in _below(match)} if match.is_dir() else {match: True})
     return list(files.items()), found
@@ -188,7 +194,7 @@ def _common_folder(files: list[tuple[Path, bool]], paths: list[Path]) -> Path:
 
 
 def _listed(paths: list[Path]) -> str:
-    return ", ".join(str(path) for path in paths) or "this folder"
+    return ", ".join("this folder" if path == Path() else str(path) for path in paths) or "this folder"
 
 
 def _read(path: Path, file: str, named: bool, texts: dict[str, str]) -> tuple[list[Document], list[Diagnostic]]:
@@ -230,14 +236,16 @@ def _platform(path: Path | None, texts: dict[str, str]) -> tuple[Platform | None
     platforms = [document for document in documents if document.value["kind"] == "Platform"]
     if not platforms:
         if not found:
-            found = [Diagnostic("AIF210", "no `kind: Platform` in this file", None, Where(file))]
-        raise Report(*source.resolve(found, texts))
+            hint = "name it by `--platform`, or rename this file"
+            found = [Diagnostic("AIF210", "no `kind: Platform` in this file", hint, Where(file, ("kind",)))]
+        raise Report(*source.resolve(found, texts), texts=texts)
     if len(platforms) > 1:
         where = Where(file, ("metadata", "name"), document=platforms[1].index)
-        found.append(Diagnostic("AIF213", "a second Platform; one describes the whole repository", None, where))
+        message = "a second Platform; one describes the whole repository"
+        found.append(Diagnostic("AIF213", message, "keep one of them", where))
     platform, problems = schema.validate(Platform, platforms[0].value, Where(file, document=platforms[0].index))
     if platform is None:
-        raise Report(*source.resolve([*found, *problems], texts))
+        raise Report(*source.resolve([*found, *problems], texts), texts=texts)
     return platform, file, found
 
 
@@ -296,8 +304,8 @@ def _optional(kind: type[Any], path: Path, texts: dict[str, str]) -> tuple[Any, 
     file = shown(path, Path.cwd())
     documents, found = _read(path, file, True, texts)
     if not documents:
-        return None, found or [
-            Diagnostic("AIF215", f"an empty {kind.__name__.lower()} file", "write it anew", Where(file))
-        ]
+        writer = {"Lock": "lock", "Release": "promote"}[kind.__name__]
+        hint = f"delete it; `aifctl {writer}` writes it anew"
+        return None, found or [Diagnostic("AIF215", f"an empty {kind.__name__.lower()} file", hint, Where(file))]
     value, problems = schema.validate(kind, documents[0].value, Where(file, document=documents[0].index))
     return value, problems
