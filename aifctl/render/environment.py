@@ -102,7 +102,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def is_safe_callable(self, obj: Any) -> bool:
         method_of = getattr(obj, "__self__", None)
-        return isinstance(obj, Macro) or (isinstance(method_of, Mapping) and obj.__name__ in METHODS)
+        # Calling what is undefined raises, and says its name.
+        is_known = isinstance(obj, Macro | jinja2.Undefined)
+        return is_known or (isinstance(method_of, Mapping) and obj.__name__ in METHODS)
 
 
 class _PartOfNode(jinja2.TemplateSyntaxError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.manifest import Manifest
@@ -31,14 +32,14 @@ def tree(manifests: Iterable[Manifest], environment: str) -> dict[str, bytes]:
     for identity, count in Counter(manifest.identity for manifest in found).items():
         if count > 1:
             findings.append(Diagnostic("AIF501", f"{identity} is rendered {count} times"))
-    meeting = Counter(_path(manifest, environment, "") for manifest in found)
+    places = [_parts(manifest, environment, "") for manifest in found]
+    meeting = Counter(places)
     files: dict[str, bytes] = {}
-    for manifest in found:
-        group = manifest.group if meeting[_path(manifest, environment, "")] > 1 else ""
-        path = _path(manifest, environment, group)
-        findings += _unfit(path, manifest)
+    for manifest, place in zip(found, places, strict=True):
+        parts = place if meeting[place] == 1 else _parts(manifest, environment, manifest.group)
+        findings += _unfit(parts, manifest)
         try:
-            files[path] = manifest.to_yaml().encode()
+            files["/".join(parts)] = manifest.to_yaml().encode()
         except ValueError as error:
             findings.append(Diagnostic("AIF506", f"{manifest.identity} can't be written as YAML: {error}"))
     if findings:
@@ -50,17 +51,22 @@ def model_folder(environment: str, namespace: str, model: str) -> str:
     return f"{ROOT}/{environment}/{namespace}/{model}"
 
 
-def _path(manifest: Manifest, environment: str, group: str) -> str:
+def _parts(manifest: Manifest, environment: str, group: str) -> tuple[str, ...]:
     kind = manifest.kind.lower()
     name = f"{kind}.{group}-{manifest.name}.yaml" if group else f"{kind}-{manifest.name}.yaml"
     labels, namespace = manifest.labels, manifest.namespace
     if namespace and MODEL in labels and COMPONENT in labels:
-        return f"{model_folder(environment, namespace, labels[MODEL])}/{labels[COMPONENT]}/{name}"
-    return f"{ROOT}/{environment}/{CLUSTER}/{namespace + '/' if namespace else ''}{name}"
+        return (ROOT, environment, namespace, labels[MODEL], labels[COMPONENT], name)
+    return (ROOT, environment, CLUSTER, *([namespace] if namespace else []), name)
 
 
-def _unfit(path: str, manifest: Manifest) -> list[Diagnostic]:
-    bad = [part for part in path.split("/") if part != CLUSTER and (len(part) > 255 or not _SEGMENT.fullmatch(part))]
+def _unfit(parts: tuple[str, ...], manifest: Manifest) -> list[Diagnostic]:
+    bad = [part for part in parts if part != CLUSTER and not is_segment(part)]
     return [
         Diagnostic("AIF512", f"`{part}` can't be the name of a file or folder ({manifest.identity})") for part in bad
     ]
+
+
+@lru_cache(maxsize=1 << 14)
+def is_segment(text: str) -> bool:
+    return len(text) <= 255 and _SEGMENT.fullmatch(text) is not None

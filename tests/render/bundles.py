@@ -11,7 +11,7 @@ from aifctl.contract import Kind, StepSpec
 IMAGE = "registry.example/aif/pytorch@sha256:" + "ab" * 32
 CODE = {
     "digits/__init__.py": "",
-    "digits/cnn.py": 'import torch\n\n\ndef build(params, signature):\n    """A net."""\n\treturn torch.nn.Linear(64, 10)\n',
+    "digits/cnn.py": 'import torch\n\n\ndef build(params, given):\n    """A net."""\n\treturn torch.nn.Linear(8, 2)\n',
     "digits/Ünïcode name.py": "X = '{{workflow.name}} → ☃ 🎉'\n",
 }
 
@@ -52,7 +52,9 @@ def steps(pin: str | None = "sha256:" + "cd" * 32, tree: str | None = None) -> t
     gate = step("gate", Kind.GATE, {"evaluate": evaluate.spec.digest}, retries=0)
     export = step("export-onnx", Kind.EXPORT, {"train": known}, code=tree)
     verify = step("verify-onnx", Kind.VERIFY, {"export-onnx": export.spec.digest}, needs={"gate": gate.spec.digest})
-    register = step("register", Kind.REGISTER, {"export-onnx": export.spec.digest}, needs={"verify-onnx": verify.spec.digest})
+    register = step(
+        "register", Kind.REGISTER, {"export-onnx": export.spec.digest}, needs={"verify-onnx": verify.spec.digest}
+    )
     return (prepare, train, evaluate, gate, export, verify, register)
 
 
@@ -91,7 +93,12 @@ def target(**values: Any) -> ir.Target:
 
 
 def bundle(**values: Any) -> ir.Bundle:
-    fields: dict[str, Any] = {"model": "digits", "tenant": "vision", "source": "models/digits/model.yaml", "target": target()}
+    fields: dict[str, Any] = {
+        "model": "digits",
+        "tenant": "vision",
+        "source": "models/digits/model.yaml",
+        "target": target(),
+    }
     return ir.Bundle(**{**fields, **values})
 
 
