@@ -405,6 +405,16 @@ class TestKilledExecutor:
         assert json.loads(out.splitlines()[-1]) == {"state": "done", "steps": {"train": "done"}}
         assert not is_alive(pid)
 
+    def test_kill_9_of_executor_and_guard_takes_the_step_with_them(self, place: Place) -> None:
+        hang = [["ignore_sigterm", None], ["write_pid", place.path("pid")], ["await_file", place.path("never")]]
+        executor = start_executor(place, Fake("train", hang), stdout=subprocess.DEVNULL)
+        pid = read_pid(place.path("pid"))
+        executor.send_signal(signal.SIGSTOP)  # so that it can't clean up when it sees its guard gone
+        os.kill(parent_of(pid), signal.SIGKILL)
+        wait_until(lambda: not is_alive(pid), "the step ending")
+        executor.kill()
+        executor.wait(timeout=PATIENCE)
+
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
