@@ -134,7 +134,8 @@ def print_places(folder):
         if not (folder / place).exists():
             sys.exit(f"{folder / place} is missing")
         print(f"  {name:10} {shown(folder / place)}")
-    print(f"\nGo on there:  cd {shown(folder)}  and  {shown(Path(sys.executable).parent / 'aifctl')} runs")
+    program = os.path.relpath(Path(sys.executable).with_name("aifctl"), folder)
+    print(f"\nGo on there:  cd {shown(folder)} && {program} runs")
 
 
 def aifctl(folder, *arguments, expected=0):
