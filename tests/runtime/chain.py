@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import textwrap
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import threading
+import pytest
 
 from aifctl import contract, digest
 from aifctl.contract import Kind, Site, StepSpec
+from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime import entry
 from aifctl.runtime.entry import Result
 from aifctl.runtime.store import Published, Store
@@ -40,7 +43,12 @@ class Chain:
     def site(self) -> Site:
         events = str(self.root / "events.jsonl")
         return Site(
-            store=str(self.root / "store"), run="local-test", code=str(self.code), data=str(self.data), events=events, device="cpu"
+            store=str(self.root / "store"),
+            run="local-test",
+            code=str(self.code),
+            data=str(self.data),
+            events=events,
+            device="cpu",
         )
 
     def step(self, kind: Kind, name: str, config: Any, reads: tuple[str, ...] = ()) -> StepSpec:
@@ -79,7 +87,9 @@ class Chain:
         return self.run(self.step(Kind.TRAIN, "train", config, ("prepare",)))
 
     def export(self, name: str, format: str, framework: str, **more: Any) -> Result:
-        config = contract.ExportConfig(name=name, format=format, framework=framework, dataset=self.prepare.dataset, **more)
+        config = contract.ExportConfig(
+            name=name, format=format, framework=framework, dataset=self.prepare.dataset, **more
+        )
         return self.run(self.step(Kind.EXPORT, f"export-{name}", config, ("train", "prepare")))
 
     def verify(self, name: str, **more: Any) -> Result:
@@ -113,3 +123,61 @@ def tensor(name: str, columns: str, shape: tuple[int, ...] = ()) -> contract.Fea
 
 def training(framework: str, dataset: str, model: str | None, **more: Any) -> contract.TrainConfig:
     return contract.TrainConfig(task="classification", framework=framework, dataset=dataset, model=model, **more)
+
+
+def iris(root: Path, code: Path | None = None) -> Chain:
+    folder = EXAMPLES / "minimal"
+    prepare = contract.PrepareConfig(
+        dataset="iris",
+        task="classification",
+        source=contract.Source(kind="path", value="data/iris.csv"),
+        format="csv",
+        features=(tensor("measurements", "sepal_length sepal_width petal_length petal_width"),),
+        label=contract.Label(column="species"),
+        split=contract.Split(fractions={"train": 0.8, "validation": 0.1, "test": 0.1}, stratify="species"),
+    )
+    return Chain(root=root, code=code or folder / "src", prepare=prepare, data=folder)
+
+
+WINE = (
+    "alcohol malic_acid ash alcalinity_of_ash magnesium total_phenols flavanoids nonflavanoid_phenols "
+    "proanthocyanins color_intensity hue od280_od315_of_diluted_wines proline"
+)
+
+
+def wine(root: Path, code: Path | None = None) -> Chain:
+    folder = EXAMPLES / "wine-sklearn"
+    prepare = contract.PrepareConfig(
+        dataset="wine",
+        task="classification",
+        source=contract.Source(kind="path", value="data/wine.csv"),
+        format="csv",
+        features=(tensor("measurements", WINE),),
+        label=contract.Label(column="cultivar", names=("barolo", "grignolino", "barbera")),
+        split=contract.Split(fractions={"train": 0.7, "validation": 0.1, "test": 0.2}, seed=3, stratify="cultivar"),
+    )
+    return Chain(root=root, code=code or folder / "src", prepare=prepare, data=folder)
+
+
+def alcohol(root: Path, code: Path) -> Chain:
+    """A regression: the wine's alcohol from two other columns."""
+    chain = wine(root, code)
+    features = (tensor("phenols", "total_phenols flavanoids"), tensor("colour", "color_intensity"))
+    label = contract.Label(column="alcohol")
+    split = contract.Split(fractions={"train": 0.7, "validation": 0.1, "test": 0.2}, seed=3)
+    chain.prepare = replace(chain.prepare, task="regression", features=features, label=label, split=split)
+    return chain
+
+
+def write_code(folder: Path, files: Mapping[str, str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
+    return folder
+
+
+def refused(call: Callable[[], Any]) -> tuple[Diagnostic, ...]:
+    """What the call is refused with."""
+    with pytest.raises(Report) as info:
+        call()
+    return info.value.diagnostics

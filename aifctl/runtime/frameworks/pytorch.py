@@ -183,7 +183,8 @@ class Fit:
         while self.progress.epoch < self.context.epochs:
             self._train_epoch()
             self.context.log("train_loss", self.progress.mean, self.progress.epoch)
-            self._validate()
+            if "validation" in self.context.splits:
+                self._validate()
             self.progress = Progress(epoch=self.progress.epoch + 1)
             self._save()
 
@@ -231,10 +232,9 @@ class Fit:
                 loss += self.loss(outputs, label).item() * len(label)
             rows += len(label)
             right += self._right(outputs, label)
-        if rows:
-            self.context.log("val_loss", loss / rows, self.progress.epoch)
-            if self.kind != VALUE:
-                self.context.log("val_accuracy", right / rows, self.progress.epoch)
+        self.context.log("val_loss", loss / rows, self.progress.epoch)
+        if self.kind != VALUE:
+            self.context.log("val_accuracy", right / rows, self.progress.epoch)
 
     def _right(self, outputs: torch.Tensor, label: torch.Tensor) -> int:
         if self.kind == VALUE:

@@ -202,7 +202,8 @@ class Fit:
         while self.progress.epoch < self.context.epochs:
             self._train_epoch()
             self.context.log("train_loss", self.progress.mean, self.progress.epoch)
-            self._validate()
+            if "validation" in self.context.splits:
+                self._validate()
             self.progress = Progress(epoch=self.progress.epoch + 1)
             self._save()
 
@@ -241,10 +242,9 @@ class Fit:
             if self.kind != VALUE:
                 right += int(np.sum(probabilities(outputs, self.kind).argmax(axis=-1) == label))
             rows += len(label)
-        if rows:
-            self.context.log("val_loss", loss / rows, self.progress.epoch)
-            if self.kind != VALUE:
-                self.context.log("val_accuracy", right / rows, self.progress.epoch)
+        self.context.log("val_loss", loss / rows, self.progress.epoch)
+        if self.kind != VALUE:
+            self.context.log("val_accuracy", right / rows, self.progress.epoch)
 
 
 def fit(context: Context, kind: str, width: int) -> None:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aifctl.contract import Kind, TrainConfig
+from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime import frameworks, preprocessing
 from aifctl.runtime.checkpoints import Checkpoints
 from aifctl.runtime.context import Context, Rows, user_code
-from aifctl.runtime.data import Prepared
+from aifctl.runtime.data import SPLITS, Prepared
 from aifctl.runtime.frameworks import Trained, custom
 from aifctl.runtime.job import Job
 from aifctl.runtime.signature import Arrays, Signature, after, describe, output_kind
@@ -97,18 +98,17 @@ def _check_supported(config: TrainConfig) -> None:
 
 def _prepare(job: Job, config: TrainConfig, prepared: Prepared) -> tuple[Trained, dict[str, Rows]]:
     """The model's surroundings with preprocessing fitted, and the splits as the model gets them."""
-    raw = {name: prepared.split(name) for name in prepared.schema.splits}
+    raw = {name: prepared.split(name) for name in SPLITS if prepared.schema.splits.get(name)}
+    if "train" not in raw:
+        message = f"dataset `{config.dataset}` has no rows to train with"
+        raise Report(Diagnostic("AIF817", message, hint="give the split `train` a share"))
     prep = None
     if config.preprocessing is not None:
         prep = frameworks.new_preprocessing(config.preprocessing.cls, job.code)
         with user_code("fitting the preprocessing", job.code):
             preprocessing.fit(prep, raw["train"].features)
     with user_code("preprocessing", job.code):
-        splits = {
-            name: Rows(preprocessing.transform(prep, split.features), split.label)
-            for name, split in raw.items()
-            if len(split)
-        }
+        splits = {name: Rows(preprocessing.transform(prep, s.features), s.label) for name, s in raw.items()}
     label = prepared.schema.label
     labels = prepared.labels
     caller = Signature.from_json(
