@@ -90,7 +90,7 @@ def assignments(texts: tuple[str, ...]) -> dict[KeyPath, Any]:
         path, equals, value = text.partition("=")
         if not equals or not all(path.split(".")):
             hint = "write it as `--set training.epochs=3`"
-            raise Report(Diagnostic("AIF115", f"`--set {text}` is no assignment", hint))
+            raise Report(Diagnostic("AIF120", f"`--set {text}` is no assignment", hint))
         steps = tuple(int(step) if step.isdigit() else step for step in path.split("."))
         result[steps] = core_scalar(value)
     return result
@@ -101,9 +101,9 @@ def _no_single(loaded: Repository, found: list[Diagnostic], names: list[str], na
     if any(d.severity is Severity.ERROR for d in resolved) and (name is None or name not in names):
         return pipeline.Findings(resolved, loaded.texts)
     if name is not None or not names:
-        return Report(Diagnostic("AIF116", f"no model `{name}` here", schema.did_you_mean(str(name), names)))
+        return Report(Diagnostic("AIF121", f"no model `{name}` here", schema.did_you_mean(str(name), names)))
     listed = ", ".join(f"`{each}`" for each in names)
-    return Report(Diagnostic("AIF117", f"several models here: {listed}", "name one, or its file"))
+    return Report(Diagnostic("AIF122", f"several models here: {listed}", "name one, or its file"))
 
 
 def debug(prepared: Prepared, step: str) -> Result:

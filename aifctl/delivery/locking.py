@@ -70,7 +70,7 @@ def _pin(unit: Unit, dataset: Dataset) -> LockedDataset:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             where = unit.at("spec", "datasets", unit.spec.datasets.index(dataset), "source", "path")
-            raise Report(Diagnostic("AIF305", f"`{dataset.source.path}` {reason}", None, where)) from None
+            raise Report(Diagnostic("AIF351", f"`{dataset.source.path}` {reason}", None, where)) from None
     from aifctl.runtime import pins
 
     pin = pins.look_up(dataset.source.value)

@@ -108,8 +108,8 @@ def only_unit(loaded: Repository, name: str | None, environment: Environment) ->
         raise pipeline.Findings(resolved, loaded.texts)
     names = [unit.name for unit in units]
     if name is None:
-        raise Report(Diagnostic("AIF117", f"several models here: {', '.join(names)}", "name one, or its file"))
-    raise Report(Diagnostic("AIF116", f"no model `{name}` here", schema.did_you_mean(name, names)))
+        raise Report(Diagnostic("AIF122", f"several models here: {', '.join(names)}", "name one, or its file"))
+    raise Report(Diagnostic("AIF121", f"no model `{name}` here", schema.did_you_mean(name, names)))
 
 
 def _origin(loaded: Repository, environment: Environment, request: Request) -> Environment:

@@ -16,12 +16,12 @@ from aifctl.runtime.store import Store
 
 
 def run(whole: Run, site: LocalSite, name: str) -> entry.Result:
-    """The step's result; what it raises passes through, for the debugger. Raises Report: AIF851 for an unknown step or
+    """The step's result; what it raises passes through, for the debugger. Raises Report: AIF854 for an unknown step or
     inputs that are not done."""
     chosen = next((step for step in whole.steps if step.name == name), None)
     if chosen is None:
         known = ", ".join(f"`{step.name}`" for step in whole.steps)
-        raise Report(Diagnostic("AIF851", f"no step `{name}` in this run", f"its steps are {known}"))
+        raise Report(Diagnostic("AIF854", f"no step `{name}` in this run", f"its steps are {known}"))
     store = Store(site.store)
     digests = {step.name: step.spec.digest for step in whole.steps}
     spec = resolve(chosen.spec, digests)
@@ -29,7 +29,7 @@ def run(whole: Run, site: LocalSite, name: str) -> entry.Result:
     if waiting:
         listed = ", ".join(f"`{each}`" for each in waiting)
         raise Report(
-            Diagnostic("AIF851", f"step `{name}` reads {listed}, which is not done", "run the model once first")
+            Diagnostic("AIF854", f"step `{name}` reads {listed}, which is not done", "run the model once first")
         )
     os.environ.update({variable.name: variable.value for variable in chosen.variables})
     place = replace(step_site(replace(site, store=site.store.absolute()), local_name(whole), f"debug-{os.getpid()}"))

@@ -39,6 +39,6 @@ def look_up(uri: str) -> Pin:
                 size += len(chunk)
         return Pin(hashed.hexdigest(), None, size)
     except ImportError as error:
-        raise Report(Diagnostic("AIF119", f"{uri} can't be read: {error}", "install what this scheme needs")) from None
+        raise Report(Diagnostic("AIF124", f"{uri} can't be read: {error}", "install what this scheme needs")) from None
     except (OSError, ValueError) as error:
-        raise Report(Diagnostic("AIF119", f"{uri} can't be read: {error}")) from None
+        raise Report(Diagnostic("AIF124", f"{uri} can't be read: {error}")) from None

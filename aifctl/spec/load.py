@@ -256,7 +256,7 @@ def _unit(
     try:
         merged = overlay.assign(merged, assignments)
     except KeyError as error:
-        return None, [Diagnostic("AIF115", f"`--set`: the spec has no place for `{error.args[0]}`")]
+        return None, [Diagnostic("AIF120", f"`--set`: the spec has no place for `{error.args[0]}`")]
     where = Where(document.file, document=document.index)
     model, found = schema.validate(Model, merged.value, where, merged.origin)
     found = [*_overlay_problems(repository, document), *found]

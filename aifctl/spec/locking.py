@@ -100,7 +100,7 @@ def resolve_requirements(path: Path, source: str) -> LockedRequirements:
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is None:
         hint = "install uv (`pip install uv`) or write the requirements with `==` and hashes yourself"
-        raise Report(Diagnostic("AIF118", "requirements can't be locked: `uv` is not installed", hint))
+        raise Report(Diagnostic("AIF123", "requirements can't be locked: `uv` is not installed", hint))
     command = [
         uv,
         "pip",
@@ -117,10 +117,10 @@ def resolve_requirements(path: Path, source: str) -> LockedRequirements:
             [*command, "--python", sys.executable], capture_output=True, text=True, timeout=RESOLVE_SECONDS, check=False
         )  # noqa: S603
     except subprocess.TimeoutExpired:
-        raise Report(Diagnostic("AIF118", f"locking {path.name} took longer than {RESOLVE_SECONDS} s")) from None
+        raise Report(Diagnostic("AIF123", f"locking {path.name} took longer than {RESOLVE_SECONDS} s")) from None
     if done.returncode:
         notes = tuple(done.stderr.strip().splitlines()[-10:])
-        raise Report(Diagnostic("AIF118", f"{path.name} can't be resolved", None, notes=notes))
+        raise Report(Diagnostic("AIF123", f"{path.name} can't be resolved", None, notes=notes))
     return LockedRequirements(source=source, packages=tuple(sorted(_packages(done.stdout.splitlines()))))
 
 

@@ -31,7 +31,8 @@ def main():
     model.fit(train.drop(columns=LABEL).to_numpy("float32"), train[LABEL])
     probabilities = model.predict_proba(validation.drop(columns=LABEL).to_numpy("float32"))
     report("val_loss", log_loss(validation[LABEL], probabilities, labels=model.classes_))
-    report("val_accuracy", float((probabilities.argmax(1) == validation[LABEL]).mean()))
+    right = model.classes_[probabilities.argmax(1)] == validation[LABEL]
+    report("val_accuracy", float(right.mean()))
     skops.io.dump(model, Path(os.environ["AIF_MODEL_DIR"], "model.skops"))
 
 
