@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -94,6 +95,7 @@ def score(label: Array, outputs: Array, kind: str) -> Scored:
 
 def measure_scored(names: Iterable[str], scored: Scored) -> dict[str, float]:
     import sklearn.metrics
+    from sklearn.exceptions import UndefinedMetricWarning
 
     of = VALUE if scored.probabilities is None else CLASS
     values = {}
@@ -103,7 +105,10 @@ def measure_scored(names: Iterable[str], scored: Scored) -> dict[str, float]:
             known = ", ".join(n for n, m in METRICS.items() if m.of == of)
             _fail(f"`{name}` is no metric of a {of}", f"these are: {known}")
         try:
-            values[name] = metric.compute(sklearn.metrics, scored)
+            with warnings.catch_warnings():
+                # What is undefined comes back as NaN, which is a finding below.
+                warnings.simplefilter("ignore", UndefinedMetricWarning)
+                values[name] = metric.compute(sklearn.metrics, scored)
         except ValueError as error:
             _fail(f"`{name}` can't be computed: {str(error).splitlines()[0]}", "leave it out, or use more rows")
         if not np.isfinite(values[name]):

@@ -48,7 +48,7 @@ def run(job: Job) -> dict[str, Any]:
 def _input(job: Job, source: str) -> Path:
     """`step` is the folder it published, `step.output` one file of it."""
     step, _, output = source.partition(".")
-    published = job.dataset(step.removeprefix("prepare-")) if step not in job.inputs else job.input(step)
+    published = job.input(step)
     if not output:
         return published.path
     name = published.outputs.get(output)

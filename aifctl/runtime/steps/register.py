@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aifctl import digest as digests
 from aifctl.contract import Kind, RegisterConfig
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime.job import Job
@@ -72,7 +71,7 @@ def _export(job: Job, name: str) -> dict[str, Any]:
     return {
         "digest": bundle.digest,
         "path": f"steps/{bundle.digest}/attempts/{bundle.attempt}",
-        "sha256": digests.of_files({file: entry.sha256 for file, entry in bundle.files.items()}),
+        "sha256": bundle.outputs["sha256"],
         "size": bundle.size,
         "format": bundle.about.get("config", {}).get("format"),
         "signature": bundle.read_json("bundle.json").get("signature"),
