@@ -134,6 +134,8 @@ class _Step:
     digest: str | None
     parts: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str | None] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
+    """What it waits for: this moves no digest, and is here for the order alone."""
     kind: str = ""
 
 
@@ -180,9 +182,8 @@ def _step(entry: Any, spec: Mapping[str, Any]) -> _Step:
     if not isinstance(digest, str | None) or not isinstance(parts, Mapping):
         raise TypeError("not a step's identity")
     inputs = entry.get("inputs", spec.get("inputs")) or {}
-    return _Step(
-        digest, {str(path): str(value) for path, value in parts.items()}, dict(inputs), str(spec.get("kind", ""))
-    )
+    hashes = {str(path): str(value) for path, value in parts.items()}
+    return _Step(digest, hashes, dict(inputs), frozenset(spec.get("needs") or ()), str(spec.get("kind", "")))
 
 
 def _specs(found: Mapping[str, Any], names: set[str]) -> dict[str, Mapping[str, Any]]:
@@ -271,10 +272,10 @@ def _moved(old: Mapping[str, str | None], new: Mapping[str, str | None], moved: 
 
 
 def _in_order(steps: Mapping[str, _Step]) -> list[str]:
-    """Names, each after what it reads, else in the order of the alphabet."""
+    """Names, each after what it reads or waits for, else in the order of the alphabet."""
     graph: TopologicalSorter[str] = TopologicalSorter()
     for name, step in sorted(steps.items()):
-        graph.add(name, *(source for source in sorted(step.inputs) if source in steps))
+        graph.add(name, *(source for source in sorted({*step.inputs, *step.needs}) if source in steps))
     try:
         return list(graph.static_order())
     except CycleError:

@@ -112,6 +112,13 @@ def test_steps_come_after_what_they_read() -> None:
     assert [step.kind for step in found.steps] == ["prepare", "train", "export", "verify"]
 
 
+def test_steps_come_after_what_they_wait_for() -> None:
+    found = run("digits-1", {"a-register": (DIGEST["1"], {}, {}), "z-gate": (DIGEST["2"], {}, {})})
+    arguments = found.object["spec"]["templates"][0]["container"]["args"]
+    arguments[0] = arguments[0].replace('"inputs": {}', '"inputs": {}, "needs": {"z-gate": "22"}')
+    assert [step.name for step in planned([], [found]).steps] == ["z-gate", "a-register"]
+
+
 def test_steps_that_read_each_other_are_listed_all_the_same() -> None:
     cycle: dict[str, Entry] = {"b": (DIGEST["1"], {}, {"a": DIGEST["2"]}), "a": (DIGEST["2"], {}, {"b": DIGEST["1"]})}
     assert told(cycle, cycle) == {"a": "kept (2222222222)", "b": "kept (1111111111)"}

@@ -15,7 +15,7 @@ from markdown_it.token import Token
 from aifctl.manifest import Manifest
 from aifctl.plan import ChangeSet, RunChange, diff, plan_steps
 from aifctl.plan.views.json import json
-from aifctl.plan.views.markdown import markdown
+from aifctl.plan.views.markdown import fenced, markdown
 from aifctl.plan.views.text import text
 from tests.plan.objects import DIGEST, Entry, deployment, manifest, run
 
@@ -417,6 +417,12 @@ def test_one_model_with_too_much_shows_its_first_lines() -> None:
     shown = markdown(diff([], after))
     assert 60_000 < len(shown) <= 65_536
     assert re.search(r"\+ ConfigMap vision/c\d+\n\n?… and \d,\d+ more lines\n```\n\n</details>\n$", shown)
+
+
+def test_a_line_of_backticks_does_not_close_the_block() -> None:
+    shown = fenced(["a", "```", "````diff", "b"], 1_000)
+    (token,) = parsed(shown)
+    assert (token.type, token.content) == ("fence", "a\n```\n````diff\nb\n")
 
 
 def test_markdown_refuses_a_limit_that_holds_nothing() -> None:

@@ -66,13 +66,13 @@ def _detail(group: Group, room: int) -> str:
     count = counted(sum(change.action is not Action.UNCHANGED for change in group.changes), "change")
     head = f"\n<details><summary>{name}: {count}</summary>\n\n"
     lines = [_diff_line(line) for line in terminal.group_lines(group, WIDTH)]
-    return f"{head}{_fenced(lines, room - len(head) - len(_TAIL) - 60)}{_TAIL}"
+    return f"{head}{fenced(lines, room - len(head) - len(_TAIL) - 60)}{_TAIL}"
 
 
 _TAIL = "\n</details>\n"
 
 
-def _fenced(lines: Sequence[str], room: int) -> str:
+def fenced(lines: Sequence[str], room: int) -> str:
     """A block whose fence no line can close, cut to about `room` characters."""
     runs = [len(run) for line in lines for run in re.findall("`+", line)]
     fence = "`" * max(3, max(runs, default=0) + 1)
