@@ -77,7 +77,7 @@ def _files(subject: Subject) -> Iterator[Diagnostic]:
 
 
 def _unusable(subject: Subject, name: str, problem: str, path: KeyPath) -> Diagnostic:
-    hint = f"paths are relative to the spec's folder, {subject.unit.document.file.rpartition('/')[0] or '.'}"
+    hint = f"paths are relative to the folder of {subject.unit.document.path.name}, and stay inside it"
     return Diagnostic("AIF351", f"`{name}` {problem}", hint, subject.at(*path))
 
 

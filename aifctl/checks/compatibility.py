@@ -31,7 +31,6 @@ RUNS_PYTHON = ("aif",)
 ARCHIVES = ("keras", "h5")
 """Formats that hold Python objects: loading one can run code, and only Python loads them."""
 QUANTIZED = ("onnx", "tflite")
-INSTEAD = {"pytorch": "onnx", "lightning": "onnx", "huggingface": "safetensors", "tensorflow": "savedmodel"}
 
 
 def check(subject: Subject) -> Iterator[Diagnostic]:
@@ -78,11 +77,11 @@ def _odd(subject: Subject, index: int, field: str, message: str, hint: str) -> D
 
 def _server(subject: Subject) -> Iterator[Diagnostic]:
     serving, found = subject.spec.serving, served(subject)
-    if serving is None or found is None or serving.export is None:
+    if serving is None or found is None:
         return
     _, export = found
     archive = export.format in ARCHIVES and subject.policy("keras-archive-in-production") is Severity.ERROR
-    if export.format in READS[serving.runtime] or (archive and subject.serves):
+    if export.format in READS[serving.runtime] or (archive and subject.serves_on_cluster):
         return
     able = [name for name, formats in READS.items() if export.format in formats]
     fitting = [each.name for each in subject.spec.export if each.format in READS[serving.runtime]]
@@ -97,7 +96,7 @@ def _server(subject: Subject) -> Iterator[Diagnostic]:
 
 def _archive(subject: Subject) -> Iterator[Diagnostic]:
     found, level = served(subject), subject.policy("keras-archive-in-production")
-    if found is None or level is None or not subject.serves or found[1].format not in ARCHIVES:
+    if found is None or level is None or not subject.serves_on_cluster or found[1].format not in ARCHIVES:
         return
     index, export = found
     message = f"a Keras archive (`{export.format}`) would serve in `{subject.environment.name}`"
@@ -108,7 +107,7 @@ def _archive(subject: Subject) -> Iterator[Diagnostic]:
 def _end_of_life(subject: Subject) -> Iterator[Diagnostic]:
     if subject.spec.serving is not None and subject.spec.serving.runtime == "torchserve":
         message = "TorchServe is no longer maintained: its repository was archived in August 2025"
-        hint = "export `onnx` and serve it with `aif` or `triton`"
+        hint = "export `onnx` and serve it with `runtime: aif`"
         where = subject.at("serving", "runtime")
         yield Diagnostic("AIF343", message, hint, where, severity=Severity.WARNING)
 

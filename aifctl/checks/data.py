@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 
 from aifctl.checks.subject import Subject, listed
 from aifctl.diagnostics import Diagnostic
+from aifctl.diagnostics.model import KeyPath
 from aifctl.spec.columns import expand
 from aifctl.spec.models.dataset import Dataset, Feature
 
@@ -70,17 +70,21 @@ def _feature(subject: Subject, place: tuple[int, str], feature: Feature) -> Iter
             message = f"a feature of type `{feature.type}` has no `{field}`"
             hint = f"`{field}` belongs to features of type {' or '.join(f'`{t}`' for t in types)}"
             yield Diagnostic("AIF329", message, hint, subject.at(*path, field, on_key=True))
-    try:
-        columns = expand(feature.columns, name)
-    except ValueError as error:
-        hint = "write a range as `p0..p63`: the same prefix twice, the smaller number first"
-        yield Diagnostic("AIF324", str(error), hint, subject.at(*path, "columns"))
-        return
-    twice = [column for column, count in Counter(columns).items() if count > 1]
-    if twice:
-        message = f"the feature `{name}` has the column {listed(twice[:3])} twice"
-        yield Diagnostic("AIF324", message, "name each column once", subject.at(*path, "columns"))
-    elif feature.shape is not None and math.prod(feature.shape) != len(columns):
+    columns: list[str] = []
+    for place_of_entry, entry in _entries(feature, name):
+        try:
+            expanded = expand(entry, name)
+        except ValueError as error:
+            hint = "write a range as `p0..p63`: the same prefix twice, the smaller number first"
+            yield Diagnostic("AIF324", str(error), hint, subject.at(*path, *place_of_entry))
+            return
+        twice = [column for column in expanded if column in columns]
+        if twice:
+            message = f"the feature `{name}` has the column {listed(twice[:3])} twice"
+            yield Diagnostic("AIF324", message, "name each column once", subject.at(*path, *place_of_entry))
+            return
+        columns += expanded
+    if feature.shape is not None and math.prod(feature.shape) != len(columns):
         shape = " × ".join(map(str, feature.shape))
         message = f"{len(columns)} columns don't fill the shape {shape}, which holds {math.prod(feature.shape)} values"
         yield Diagnostic("AIF323", message, _shape_hint(len(columns)), subject.at(*path, "shape"))
@@ -126,18 +130,27 @@ def _leaks(subject: Subject, index: int, dataset: Dataset) -> Iterator[Diagnosti
     if dataset.split.by is not None and dataset.split.by.column is not None:
         told[dataset.split.by.column] = "what says each row's split"
     for name, feature in dataset.features.items():
-        for column in _columns(feature, name):
-            if column in told:
+        for place, entry in _entries(feature, name):
+            for column in told.keys() & set(_expanded(entry)):
                 message = f"the feature `{name}` reads the column `{column}`, which is {told[column]}"
                 hint = "a model that reads it looks perfect and knows nothing; take the column out"
-                given = ("columns",) if feature.columns is not None else ()
-                where = subject.at("datasets", index, "features", name, *given, on_key=not given)
+                where = subject.at("datasets", index, "features", name, *place, on_key=not place)
                 yield Diagnostic("AIF327", message, hint, where)
 
 
-def _columns(feature: Feature, name: str) -> tuple[str, ...]:
+def _entries(feature: Feature, name: str) -> Iterator[tuple[KeyPath, str]]:
+    """(path below the feature, column or range) of all that its `columns` lists; its own name where there are none."""
+    if feature.columns is None:
+        yield (), name
+    elif isinstance(feature.columns, str):
+        yield ("columns",), feature.columns
+    else:
+        yield from ((("columns", index), entry) for index, entry in enumerate(feature.columns))
+
+
+def _expanded(entry: str) -> tuple[str, ...]:
     try:
-        return expand(feature.columns, name)
+        return expand(entry, entry)
     except ValueError:
         return ()
 
@@ -145,7 +158,11 @@ def _columns(feature: Feature, name: str) -> tuple[str, ...]:
 def _rows_to_use(subject: Subject) -> Iterator[Diagnostic]:
     """Splits that a section reads, but that get no rows."""
     dataset = subject.spec.main_dataset
-    if dataset is None or not (shares := dataset.split.shares):
+    if (
+        dataset is None
+        or not (shares := dataset.split.shares)
+        or not math.isclose(sum(shares.values()), 1, abs_tol=ROUNDING)
+    ):
         return
     spec, index = subject.spec, subject.spec.datasets.index(dataset)
     best = spec.training.checkpoint.select

@@ -18,6 +18,9 @@ def check(subject: Subject) -> Iterator[Diagnostic]:
         message = f"`{environment.name}` trains, but has nothing that runs steps"
         hint = f"install Argo Workflows there and say so: `capabilities: {{{RUNS_STEPS}: …}}`"
         yield Diagnostic("AIF370", message, hint, subject.at_environment("name"))
+    if subject.trains and environment.deliverer == "flux":
+        message = "not built yet: runs delivered by Flux, which would prune them when the spec changes"
+        yield Diagnostic("AIF390", message, "use `argocd` or `aifctl`", subject.at_environment("deliverer"))
     if environment.store is None:
         message = f"`{environment.name}` is a cluster without an artifact store"
         hint = "add one that its pods reach: `store: {uri: s3://…, credentials: …}`"

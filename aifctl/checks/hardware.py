@@ -79,8 +79,9 @@ def _tenant(subject: Subject, platform: Platform) -> Iterator[Diagnostic]:
     if tenants and name not in tenants:
         given = "tenant" in subject.unit.document.value.get("metadata", {})
         where = subject.unit.at("metadata", "tenant") if given else subject.unit.at("metadata", on_key=True)
-        message = f"the platform has no tenant `{name}`" + ("" if given else ", which this model goes to by default")
-        yield Diagnostic("AIF305", message, did_you_mean(name, tenants, "tenants are"), where)
+        message = f"the platform has no tenant `{name}`" + ("" if given else ", to which a model goes that names none")
+        hint = did_you_mean(name, tenants, "tenants are") if given else f"name one: `tenant: {min(tenants)}`"
+        yield Diagnostic("AIF305", message, hint, where)
 
 
 def _own_tenant(subject: Subject, platform: Platform) -> Tenant | None:
@@ -128,13 +129,16 @@ def _quota(subject: Subject, platform: Platform, asked: list[tuple[str, float, K
         limit = tenant.quota.get(name) if tenant is not None else None
         if tenant is not None and limit is not None and amount > limit:
             shown, most = (_amount(name, value) for value in (amount, limit))
-            message = f"this takes {shown} of `{name}`; the quota of tenant `{tenant.name}` is {most}"
+            what = {"cpu": "CPU cores", "memory": "of memory"}.get(name, f"of `{name}`")
+            message = f"this takes {shown} {what}; the quota of tenant `{tenant.name}` is {most}"
             hint = "ask for less, or have the quota raised"
             yield Diagnostic("AIF304", message, hint, subject.at(*path))
 
 
 def _amount(name: str, value: float) -> str:
-    return f"{value / GIB:g}Gi" if name == "memory" else f"{value:g}"
+    if name != "memory":
+        return f"{value:g}"
+    return f"{value / (1024 * GIB):g}Ti" if value % (1024 * GIB) == 0 else f"{value / GIB:g}Gi"
 
 
 def _spot(subject: Subject) -> Iterator[Diagnostic]:

@@ -42,7 +42,7 @@ def _at_lock(subject: Subject, *path: str) -> Where:
     """A place in the lock file, by the name that the spec's own file goes by."""
     document = subject.unit.document
     folder, slash, _ = document.file.rpartition("/")
-    return Where(f"{folder}{slash}{lock_path(document, subject.unit.name).name}", path)
+    return Where(f"{folder}{slash}{lock_path(document, subject.unit.name).name}", path, "key")
 
 
 def _own_pin(subject: Subject, index: int, dataset: Dataset) -> Iterator[Diagnostic]:
@@ -75,7 +75,7 @@ def _stale(subject: Subject, index: int, dataset: Dataset, locked: LockedDataset
         yield _unused(subject, dataset.name, f"the dataset is {reason}")
     elif locked.source != named:
         message = f"the lock knows `{dataset.name}` as `{locked.source}`, not as `{named}`"
-        yield Diagnostic("AIF361", message, "run `aifctl lock --update`", where)
+        yield Diagnostic("AIF361", message, "run `aifctl lock`", where)
     elif fact is not None and locked.sha256 is not None and fact.sha256 not in (None, locked.sha256):
         message = f"`{source.value}` has changed since it was locked"
         yield Diagnostic("AIF361", message, "run `aifctl lock --update` to train on it as it is now", where)
@@ -96,7 +96,7 @@ def _requirements(subject: Subject) -> Iterator[Diagnostic]:
     if lock.requirements.source != fact.sha256:
         code = subject.spec.code
         message = f"`{code.requirements if code is not None else ''}` has changed since it was locked"
-        yield Diagnostic("AIF361", message, "run `aifctl lock --update`", subject.at("code", "requirements"))
+        yield Diagnostic("AIF361", message, "run `aifctl lock`", subject.at("code", "requirements"))
 
 
 def _left_over(subject: Subject) -> Iterator[Diagnostic]:

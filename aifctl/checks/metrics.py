@@ -92,7 +92,8 @@ def _bounds(subject: Subject, name: str, bound: Bound) -> Iterator[Diagnostic]:
         limits = f"at least {metric.least:g}" if metric.most == float("inf") else f"at most {metric.most:g}"
         hint = "write shares, not per cent: 0.95 for 95 %" if metric.most == 1 else "give a bound that can be met"
         message = f"no model passes this gate: `{name}` is {limits}"
-        yield Diagnostic("AIF333", message, hint, where)
+        side = "min" if least is not None and least > metric.most else "max"
+        yield Diagnostic("AIF333", message, hint, subject.at("evaluation", "gate", name, side))
 
 
 def _objective(subject: Subject) -> Iterator[Diagnostic]:

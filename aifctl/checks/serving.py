@@ -10,9 +10,9 @@ from aifctl.diagnostics import Diagnostic
 from aifctl.spec.models.platform import Capability
 from aifctl.spec.models.serving import Autoscaling
 
-SCALERS: dict[str, tuple[Capability, ...]] = {"cpu": ("metrics-server",), "memory": ("metrics-server",)}
-"""Capabilities, any of which can scale by this metric; any other metric is read from Prometheus."""
-CUSTOM_SCALERS: tuple[Capability, ...] = ("keda", "prometheus-operator")
+MEASURES: dict[str, Capability] = {"cpu": "metrics-server"}
+"""What has to be installed for the autoscaler to know a metric; any other comes from the server, by Prometheus."""
+MEASURES_OTHERS: Capability = "prometheus-operator"
 STEPPED = ("canary",)
 
 
@@ -28,15 +28,17 @@ def check(subject: Subject) -> Iterator[Diagnostic]:
 def _autoscaling(subject: Subject, scaling: Autoscaling) -> Iterator[Diagnostic]:
     if scaling.min > scaling.max:
         message = f"autoscaling from {scaling.min} to {scaling.max} replicas leaves none to choose from"
-        where = subject.at("serving", "autoscaling", "min")
-        yield Diagnostic("AIF372", message, "`min` is at most `max`", where)
+        # Where an overlay gives one of them, that one is the newcomer.
+        last = "max" if "environments" in subject.at("serving", "autoscaling", "max").path else "min"
+        where = subject.at("serving", "autoscaling", last)
+        yield Diagnostic("AIF372", message, "let `min` be at most `max`", where)
     if scaling.min == 0:
         message = "scaled to zero, nothing would be left to notice a request and wake the model up"
         yield Diagnostic("AIF373", message, "use `min: 1`", subject.at("serving", "autoscaling", "min"))
-    able = SCALERS.get(scaling.metric, CUSTOM_SCALERS)
-    if subject.serves_on_cluster and not set(able) & set(subject.environment.capabilities):
-        message = f"nothing in `{subject.environment.name}` can scale by `{scaling.metric}`"
-        hint = f"that takes {' or '.join(f'`{name}`' for name in able)} among the environment's `capabilities`"
+    wanted = MEASURES.get(scaling.metric, MEASURES_OTHERS)
+    if subject.serves_on_cluster and wanted not in subject.environment.capabilities:
+        message = f"nothing in `{subject.environment.name}` measures `{scaling.metric}` for the autoscaler"
+        hint = f"that takes `{wanted}` among the environment's `capabilities`"
         if "metrics-server" in subject.environment.capabilities:
             hint += "; `metric: cpu` works there"
         yield Diagnostic("AIF374", message, hint, subject.at("serving", "autoscaling", "metric"))

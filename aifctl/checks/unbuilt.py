@@ -30,6 +30,8 @@ class Unbuilt:
     role: Role = "train"
     severity: Severity = Severity.ERROR
     on_key: bool = False
+    cluster: bool = False
+    """What a laptop does not have anyway: only a warning there, where no platform names environments that have it."""
 
 
 def _among(*values: object) -> Test:
@@ -82,11 +84,17 @@ TABLE = (
         _among("text", "image"),
     ),
     *(
-        Unbuilt(f"{stage}.hardware.nodes", "a step on {value} nodes", "use one node", _above(1))
+        Unbuilt(f"{stage}.hardware.nodes", "a step on {value} nodes", "use one node", _above(1), cluster=True)
         for stage in ("training", "evaluation", "tuning", "datasets.*", "steps.*", "export.*")
     ),
     *(
-        Unbuilt(f"{stage}.hardware.per_node", "a step on {value} devices", "use one device: `per_node: 1`", _above(1))
+        Unbuilt(
+            f"{stage}.hardware.per_node",
+            "a step on {value} devices",
+            "use one device: `per_node: 1`",
+            _above(1),
+            cluster=True,
+        )
         for stage in ("training", "evaluation", "tuning", "datasets.*", "steps.*", "export.*")
     ),
     Unbuilt("export.*.quantize", "quantizing", "export without `quantize`"),
@@ -96,13 +104,16 @@ TABLE = (
         "export `onnx`, or `savedmodel` from TensorFlow",
         _among("torchscript", "safetensors", "keras", "h5", "tflite"),
     ),
-    Unbuilt("serving.runtime", "serving with `{value}`", "use `runtime: aif`", _other_than("aif"), "serve"),
+    Unbuilt(
+        "serving.runtime", "serving with `{value}`", "use `runtime: aif`", _other_than("aif"), "serve", cluster=True
+    ),
     Unbuilt(
         "serving.rollout.strategy",
         "a `{value}` rollout",
         "leave `rollout` out: replicas are replaced one after the other",
         _other_than("rolling"),
         "serve",
+        cluster=True,
     ),
     Unbuilt(
         "serving.rollout.analysis",
@@ -111,8 +122,17 @@ TABLE = (
         lambda value: value is not None,
         "serve",
         on_key=True,
+        cluster=True,
     ),
-    Unbuilt("serving.route", "routing from outside the cluster", "leave `route` out", bool, "serve", on_key=True),
+    Unbuilt(
+        "serving.route",
+        "routing from outside the cluster",
+        "leave `route` out",
+        bool,
+        "serve",
+        on_key=True,
+        cluster=True,
+    ),
     Unbuilt(
         "serving.log.redact",
         "redacting logged predictions",
@@ -146,14 +166,18 @@ TABLE = (
 
 
 def check(subject: Subject) -> Iterator[Diagnostic]:
+    has_others = subject.platform is not None
     for row in TABLE:
-        if row.role not in subject.environment.roles:
+        if row.role not in subject.environment.roles or (row.cluster and subject.environment.local and has_others):
             continue
         for path, value in _found(subject.spec, row.path.split(".")):
             if row.test(value):
-                message = f"{row.what.format(value=value)} is declared, but nothing builds it yet"
+                message = f"not built yet: {row.what.format(value=value)}"
                 where = subject.at(*path, on_key=row.on_key)
-                yield Diagnostic("AIF390", message, row.hint, where, severity=row.severity)
+                mild = row.cluster and subject.environment.local
+                yield Diagnostic(
+                    "AIF390", message, row.hint, where, severity=Severity.WARNING if mild else row.severity
+                )
 
 
 def _found(here: Any, steps: list[str]) -> Iterator[tuple[KeyPath, Any]]:

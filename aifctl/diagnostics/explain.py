@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import resources
 
 from aifctl.diagnostics.codes import CODES
@@ -21,8 +20,9 @@ def page(code: str) -> str:
 
 
 def _unknown(code: str, wanted: str) -> Diagnostic:
-    close = difflib.get_close_matches(wanted, CODES, n=1, cutoff=0.6)
-    known = f"codes go from `{min(CODES)}` to `{max(CODES)}`"
-    return Diagnostic(
-        "AIF115", f"no diagnostic has the code `{code}`", f"did you mean `{close[0]}`?" if close else known
-    )
+    meant = wanted[: len(PREFIX)] + wanted[len(PREFIX) :].translate(str.maketrans("OIL", "011"))
+    alike = {known: sum(map(str.__eq__, meant, known)) for known in sorted(CODES)}
+    close, same = max(alike.items(), key=lambda item: item[1])
+    near = same >= len(close) - 1 and len(wanted) <= len(close) + 1
+    hint = f"did you mean `{close}`?" if near else f"codes go from `{min(CODES)}` to `{max(CODES)}`"
+    return Diagnostic("AIF115", f"no diagnostic has the code `{code}`", hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
@@ -56,12 +56,16 @@ class Diagnostic:
         return replace(self, position=position)
 
 
-class Report(Exception):  # noqa: N818 - it carries findings; "Error" would say it is a fault of ours
-    """Ends a command with findings instead of a traceback; raised only where no result is possible."""
+class Report(Exception):
+    """Ends a command with findings instead of a traceback; raised only where no result is possible.
 
-    def __init__(self, *diagnostics: Diagnostic) -> None:
+    `texts` are the files that positions speak of, where there are any: with them findings are shown with their source.
+    """
+
+    def __init__(self, *diagnostics: Diagnostic, texts: Mapping[str, str] | None = None) -> None:
         super().__init__("; ".join(f"{d.code}: {d.message}" for d in diagnostics))
         self.diagnostics: tuple[Diagnostic, ...] = diagnostics
+        self.texts: Mapping[str, str] = texts or {}
 
 
 def errors(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:

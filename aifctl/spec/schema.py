@@ -39,6 +39,8 @@ _LENGTHS = {
 _PATTERNS = (
     ("(\\.[A-Za-z_]\\w*)*:", "write `module:name`, such as `digits.cnn:build`"),
     ("^[a-z]([a-z0-9-]*[a-z0-9])?$", "use lower-case letters, digits and dashes, beginning with a letter"),
+    ("^[A-Za-z_][A-Za-z0-9_-]*$", "use letters, digits, `_` and `-`, beginning with a letter"),
+    ("^[A-Za-z_][A-Za-z0-9_]*$", "use letters, digits and `_`, beginning with a letter"),
     ("://", "write a URL with its scheme, such as `s3://bucket/key`"),
     ("^[0-9a-f]{40}$", "write the full commit, 40 hex digits"),
     ("^[0-9a-f]", "write lower-case hex digits"),
@@ -85,10 +87,13 @@ def _diagnostics(
     for path, detail in placed:
         if path in above and (detail["type"] in _TYPES or detail["type"] == "too_short"):
             continue  # a union's other branch, or a list counted without its failing items: the deeper finding tells
-        together.setdefault((path, detail["type"] == "missing"), []).append(detail)
+        missing = detail["type"] == "missing"
+        if missing and isinstance(path[-1], int):
+            path = path[:-1]  # an entry of a list with a fixed length: the list is what is wrong
+        together.setdefault((path, missing), []).append(detail)
     for (path, missing), found in together.items():
         said = _explain(_Finding(kind, path, found))
-        place = origin(path[:-1] if missing else path)
+        place = origin(path[:-1] if missing and found[0]["loc"][-1] == path[-1] else path)
         yield Diagnostic(
             said.code, said.message, said.hint, Where(where.file, place, "key" if said.key else "value", where.document)
         )
@@ -177,12 +182,21 @@ def _unknown_field(finding: _Finding) -> _Said:
 
 
 def _missing(finding: _Finding) -> _Said:
-    if isinstance(finding.path[-1], int):
-        count = _count(len(finding.value), "entry")
-        return _Said("AIF207", f"`{finding.name}`: expected more than {count}")
+    last = finding.details[-1]["loc"][-1]
+    if isinstance(last, int):
+        wanted = _count(last + 1, "entry")
+        return _Said("AIF207", f"`{finding.name}`: expected {wanted}, found {len(finding.value)}")
     name, above = finding.path[-1], finding.path[:-1]
     parent = "the document" if not above else f"`{above[-1]}`" if isinstance(above[-1], str) else "this entry"
-    return _Said("AIF204", f"`{name}` is missing in {parent}", key=True)
+    return _Said("AIF204", f"`{name}` is missing in {parent}", _example(finding.kind, finding.path), key=True)
+
+
+def _example(kind: type[BaseModel], path: KeyPath) -> str | None:
+    parent = _section_at(kind, path[:-1])
+    field = (
+        next((f for name, f in parent.model_fields.items() if path[-1] in (name, f.alias)), None) if parent else None
+    )
+    return f"such as `{path[-1]}: {field.examples[0]}`" if field is not None and field.examples else None
 
 
 def _unknown_value(finding: _Finding) -> _Said:
@@ -228,6 +242,8 @@ def _pattern(finding: _Finding) -> _Said:
 
 def _wrong_type(finding: _Finding) -> _Said:
     words = dict.fromkeys(_TYPES[detail["type"]] for detail in finding.details if detail["type"] in _TYPES)
+    if "a number" in words:
+        words.pop("a whole number", None)
     *most, last = words
     expected = f"{', '.join(most)} or {last}" if most else last
     message = f"`{finding.name}`: expected {expected}, found {_type_name(finding.value)}"
@@ -277,7 +293,7 @@ def _type_name(value: Any) -> str:
 
 def _type_hint(value: Any, expected: str) -> str | None:
     if expected == "a text" and isinstance(value, bool | int | float):
-        return f'quote it: "{str(value).lower() if isinstance(value, bool) else value}"'
+        return "put it in quotes"
     if (
         "number" in expected
         and "text" not in expected

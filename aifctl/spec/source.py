@@ -225,10 +225,19 @@ def _syntax(error: yaml.YAMLError, text: str, file: str) -> Diagnostic:
         .rstrip(".")
         .replace("\n", " ")
     )
-    hint = "indent with blanks, not tabs" if "\t" in _line(text, line) else None
+    hint = "indent with blanks, not tabs" if "\t" in _line(text, line) else _began(error, line)
     return Diagnostic(
         "AIF104", f"not YAML: {problem}", hint, Where(file), Position(file, line, column, line, column + 1)
     )
+
+
+def _began(error: yaml.YAMLError, line: int) -> str | None:
+    """Where that began which is not ended, when it is in another line: `a mapping that begins in line 3, column 9`."""
+    mark, context = getattr(error, "context_mark", None), getattr(error, "context", None)
+    if mark is None or context is None or mark.line + 1 == line:
+        return None
+    what = str(context).removeprefix("while parsing ").removeprefix("while scanning ")
+    return f"look at {what} that begins in line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _line(text: str, number: int) -> str:
@@ -287,21 +296,22 @@ class _Builder:
     def _refuse(self, node: Node, code: str, message: str) -> None:
         if not self._refused:
             self._refused = True
-            self.found.append(_at(node, self.file, code, message))
+            self.found.append(_at(node, self.file, code, message, "write the values out"))
 
     def _collection(self, node: Node) -> Any:
         if isinstance(node, SequenceNode):
             return [self.build(item) for item in node.value]
         result: dict[str, Any] = {}
+        lines: dict[str, int] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node)
             if key is None:
                 continue
             if key in result:
-                self.found.append(
-                    _at(key_node, self.file, "AIF105", f"the key `{key}` stands here twice", "keep one of them")
-                )
+                hint = f"keep one of them; the first is in line {lines[key]}"
+                self.found.append(_at(key_node, self.file, "AIF105", f"the key `{key}` stands here twice", hint))
             result[key] = self.build(value_node)
+            lines.setdefault(key, key_node.start_mark.line + 1 if key_node.start_mark is not None else 0)
         return result
 
     def _key(self, node: Node) -> str | None:

@@ -95,7 +95,7 @@ class Training(Section):
         if self.framework == "custom":
             if self.custom is None:
                 raise PydanticCustomError(
-                    "one_of", "`framework: custom` needs `custom: {{command, produces, predict}}`"
+                    "one_of", "`framework: custom` needs `custom: {command, produces, predict}`"
                 )
         elif self.custom is not None:
             raise PydanticCustomError("one_of", "`custom` belongs to `framework: custom` only")

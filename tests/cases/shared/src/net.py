@@ -1,0 +1,1 @@
+"""Named by the cases' specs; never imported."""
