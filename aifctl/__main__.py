@@ -12,9 +12,9 @@ def main() -> None:
 
         print(f"aifctl {__version__}")
         return
-    from aifctl.cli import run
+    from aifctl.cli import main as command
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(command(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def _root(
 _root.__doc__ = HELP
 
 
-def run(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Runs one command; the exit code. Findings are printed, never raised; only a fault of ours shows a traceback."""
     known = [argument for argument in arguments[:1] if argument in COMMANDS]
     completing = "_AIFCTL_COMPLETE" in os.environ
