@@ -124,11 +124,14 @@ def import_attribute(reference: str, code: Path | None) -> Any:
     if not module_name or not attribute:
         raise Report(Diagnostic("AIF805", f"`{reference}` names no function", "write `module:function`"))
     _put_first(code, module_name.partition(".")[0])
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder may be a published bundle's
     try:
         # User code may raise anything while it is imported.
         found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise Report(_import_failed(reference, module_name, code, error)) from error
+    finally:
+        sys.dont_write_bytecode = before
     for part in attribute.split("."):
         if not hasattr(found, part):
             names = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,7 +101,7 @@ class Tracker:
         except Exception as error:  # noqa: BLE001 - MLflow's back ends raise what they like; none may end a training
             self._off = True
             reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-            message = f"MLflow at {_shown(self._job.site.tracking)} could not {doing}: {reason[:300]}"
+            message = _without_password(f"MLflow at {self._job.site.tracking} could not {doing}: {reason}")[:400]
             hint = "the step goes on without tracking"
             self._job.warn(Diagnostic("AIF809", message, hint, severity=Severity.WARNING))
             return None
@@ -204,7 +205,6 @@ def _is_sqlite(uri: str) -> bool:
     return uri.startswith(_SQLITE)
 
 
-def _shown(uri: str | None) -> str:
-    """Without the password that a URL may carry."""
-    scheme, found, rest = str(uri).partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else scheme
+def _without_password(text: str) -> str:
+    """A URL may carry one, and errors quote their URL."""
+    return re.sub(r"://[^/@\s]+@", "://", text)
