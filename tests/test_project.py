@@ -116,7 +116,9 @@ class TestLightness:
         "arguments", [["render", "--env", "lab", "--stdout"], ["validate"], ["plan", "--env", "lab"]], ids=" ".join
     )
     def test_compiling_imports_nothing_heavy(self, arguments: list[str]) -> None:
-        code = f"import sys; from aifctl.cli import main; code = main(sys.argv[1:]); assert code in (0, 2); {self.LOADED}"
+        code = (
+            f"import sys; from aifctl.cli import main; code = main(sys.argv[1:]); assert code in (0, 2); {self.LOADED}"
+        )
         last = fresh(code, *arguments, cwd=ROOT / "examples" / "specs").splitlines()[-1]
         assert last.split() == []
 
