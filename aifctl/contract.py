@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from aifctl import digest
@@ -103,13 +104,13 @@ def step_digest(kind: str, own: str, inputs: Mapping[str, str | None]) -> str | 
 
 def to_arguments(step: StepSpec, site: Site) -> list[str]:
     """Command-line arguments for `python -m aifctl.runtime.entry`; `from_arguments` reads them back."""
-    flags = [f"--{name}={value}" for name, value in _values(site).items() if value is not None]
+    flags = [f"--{name}={value}" for name, value in plain(site).items() if value is not None]
     return [f"--step={encode(step)}", *flags]
 
 
 def encode(step: StepSpec) -> str:
     """Canonical JSON, with `{{` broken up: Argo would read it as a template tag. It can occur in strings only."""
-    return digest.canonical_json(_values(step)).replace("{{", "{\\u007b")
+    return digest.canonical_json(plain(step)).replace("{{", "{\\u007b")
 
 
 def decode(text: str) -> StepSpec:
@@ -126,9 +127,20 @@ def decode(text: str) -> StepSpec:
     return spec
 
 
-def _values(value: StepSpec | Site) -> dict[str, Any]:
-    """As `dataclasses.asdict`, without its deep copy of a config that is plain already."""
-    return {each.name: getattr(value, each.name) for each in fields(value)}
+def plain(value: Any) -> dict[str, Any]:
+    """As `dataclasses.asdict`, but what is plain already is shared, not copied: a fleet's compile lives in here."""
+    return {name: _plain(getattr(value, name)) for name in _names(type(value))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value] if value and not isinstance(value[0], str) else value
+    return plain(value) if is_dataclass(value) else value
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 # Configuration, one dataclass a kind. The runtime reads them by `pydantic.TypeAdapter(XConfig).validate_python(config)`.

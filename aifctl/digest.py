@@ -25,12 +25,13 @@ def canonical_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    # Most values are texts: they are passed over without a call.
+    if isinstance(value, dict):
+        return {str(key): item if type(item) is str else _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [item if type(item) is str else _plain(item) for item in value]
     if isinstance(value, float) and math.isfinite(value) and value.is_integer() and abs(value) < 2**53:
         return int(value)
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
     return value
 
 

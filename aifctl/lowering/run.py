@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from aifctl import digest, ir
+from aifctl import contract, digest, ir
 from aifctl.contract import SHORT
 from aifctl.spec.load import Unit
 
@@ -13,10 +11,10 @@ def lower(unit: Unit, steps: tuple[ir.Step, ...], code: ir.Code | None, target: 
     schedule = unit.spec.schedule
     when = ir.Schedule(cron=schedule.cron, timezone=schedule.timezone) if schedule is not None else None
     content = {
-        "steps": [asdict(step) for step in steps],
+        "steps": [contract.plain(step) for step in steps],
         "code": code.digest if code is not None else None,
         "delivery": code.delivery if code is not None else None,
-        "target": asdict(target),
+        "target": contract.plain(target),
     }
     whole = digest.of_value(content)
     name = f"{unit.name}-{whole[:SHORT]}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from aifctl import contract, ir
@@ -334,7 +334,7 @@ class _Line:
             needs=work.needs,
             digest=digest,
             code=code,
-            config=asdict(work.config),
+            config=contract.plain(work.config),
         )
         self.digests[work.name] = digest
         self.steps.append(
