@@ -110,7 +110,8 @@ def read_metrics(path: Path) -> Iterator[tuple[str, float, int]]:
 def _checked(result: Any, reference: str, rows: int) -> Arrays:
     hint = "return a dict of output name to array, one entry a row"
     if not isinstance(result, Mapping) or not result:
-        raise Report(Diagnostic("AIF830", f"`{reference}` gives {type(result).__name__}, not a dict", hint=hint))
+        what = "an empty dict" if isinstance(result, Mapping) else f"{type(result).__name__}, not a dict"
+        raise Report(Diagnostic("AIF830", f"`{reference}` gives {what}", hint=hint))
     arrays = {str(name): np.asarray(value) for name, value in result.items()}
     for name, array in arrays.items():
         if array.dtype.kind not in "biuf" or array.shape[:1] != (rows,):
