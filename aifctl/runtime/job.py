@@ -26,8 +26,11 @@ _FOLDERS: set[Path] = set()
 """Code folders on sys.path: one at a time, so that two runs of one process do not see each other's modules."""
 
 
-class Stopped(Exception):
-    """A step was told to stop and has saved what it can go on from. The entry exits with EXIT_RETRY."""
+class Stopped(BaseException):
+    """A step was told to stop and has saved what it can go on from. The entry exits with EXIT_RETRY.
+
+    Like KeyboardInterrupt no Exception: a signal may raise it anywhere, and nobody's `except Exception` may keep it.
+    """
 
 
 class Events:

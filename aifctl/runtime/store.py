@@ -121,8 +121,13 @@ class Attempt:
         return published
 
     def discard(self) -> None:
-        """Removes what was written; for an attempt that lost or failed."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Removes what was written, unless it counts by now: a signal may come just after the marker was linked."""
+        try:
+            published = self.store.find(self.digest)
+        except Report:
+            return  # can't tell; garbage is better than a marker without files
+        if published is None or published.attempt != self.name:
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 class Store:

@@ -291,3 +291,25 @@ def test_outputs_that_json_can_not_hold_are_a_finding(store: Store) -> None:
     with pytest.raises(Report, match="AIF804: the step's outputs can't be written"):
         attempt.publish({"loss": float("nan")})
     assert store.find(STEP) is None
+
+
+def test_what_fails_after_the_marker_was_linked_keeps_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    attempt = store.attempt(STEP, "a1")
+    (attempt.path / "f").write_text("x")
+    link = os.link
+
+    def link_then_stop(*names: str) -> None:
+        link(*names)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stores.os, "link", link_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        attempt.publish({"n": 1})
+    attempt.discard()
+    monkeypatch.undo()
+    published = store.find(STEP)
+    assert published is not None
+    assert published.file("f").read_text() == "x"
