@@ -37,13 +37,14 @@ class CompiledModel:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """One environment's models. `diagnostics` are everyone's, with positions; `broken` the files of models left out."""
+    """One environment's models. `diagnostics` are everyone's, with positions; `broken` says which documents
+    (file, index) were left out."""
 
     repository: Repository
     environment: Environment
     models: tuple[CompiledModel, ...]
     diagnostics: tuple[Diagnostic, ...]
-    broken: frozenset[str]
+    broken: frozenset[tuple[str, int]]
 
     @property
     def has_errors(self) -> bool:
@@ -65,8 +66,8 @@ def compile_environment(
         found += problems
         if model is not None:
             models.append(model)
-    kept = {model.unit.document.file for model in models}
-    broken = frozenset(document.file for document in repository.documents) - kept
+    kept = {model.unit.document.key for model in models}
+    broken = frozenset(document.key for document in repository.documents) - kept
     return Compiled(repository, environment, tuple(models), finish(repository, found), broken)
 
 
@@ -74,7 +75,7 @@ def compile_unit(
     repository: Repository, unit: Unit, options: lowering.Options | None = None
 ) -> tuple[CompiledModel | None, list[Diagnostic]]:
     """One model and its findings (positions still open); None where one of them is an error."""
-    found = checks.check(checks.Subject(unit, repository.platform))
+    found = checks.check(checks.Subject(unit, repository.platform, repository.platform_file))
     if any(d.severity is Severity.ERROR for d in found):
         return None, found
     bundle = lowering.lower(unit, repository.platform, shown(unit.document.path, repository.root), options)

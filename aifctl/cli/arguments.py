@@ -69,5 +69,6 @@ def environments(loaded: Repository, name: str | None, *, clusters_only: bool = 
 def one_model(target: str) -> tuple[Repository, str | None]:
     """The repository that a model's name or spec file lies in, and the name where it was one. Raises Report."""
     path = Path(target)
-    by_path = path.exists() or path.suffix in (".yaml", ".yml")
-    return repository([path] if by_path else None), None if by_path else target
+    if path.exists() or path.suffix in (".yaml", ".yml"):
+        return repository([path]), None
+    return repository(None).narrowed(target), target

@@ -35,10 +35,10 @@ class Rendered:
     @property
     def scope(self) -> Scope:
         failed = {
-            (compiled.environment.name, _model_name(document.value))
+            (compiled.environment.name, document.model_name)
             for compiled in self.environments
             for document in self.repository.documents
-            if document.file in compiled.broken
+            if document.key in compiled.broken
         }
         # A spec that has no readable name might be any model's: then nothing of another's is removed.
         unreadable = any(not name for _, name in failed) or any(
@@ -99,9 +99,3 @@ def as_text(written: Written, dry: bool) -> str:
     verb = "would be" if dry else "are"
     counts = f"{len(written.new)} files {verb} new, {len(written.changed)} changed, {len(written.removed)} removed"
     return "\n".join([*lines, f"{counts}, {len(written.unchanged)} unchanged"])
-
-
-def _model_name(value: dict[str, Any]) -> str:
-    metadata = value.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return name if isinstance(name, str) else ""

@@ -73,6 +73,11 @@ class Repository:
     texts: dict[str, str] = field(repr=False)
     diagnostics: tuple[Diagnostic, ...] = ()
 
+    def narrowed(self, name: str) -> Repository:
+        """Only the documents of this model; everything where there is none, so that a finding can name the others."""
+        chosen = tuple(document for document in self.documents if document.model_name == name)
+        return replace(self, documents=chosen) if chosen else self
+
     def environment(self, name: str) -> Environment:
         """Raises Report for a name the platform does not have."""
         for environment in environments(self.platform):
@@ -256,7 +261,8 @@ def _unit(
     try:
         merged = overlay.assign(merged, assignments)
     except KeyError as error:
-        return None, [Diagnostic("AIF120", f"`--set`: the spec has no place for `{error.args[0]}`")]
+        path, step = error.args
+        return None, [Diagnostic("AIF120", f"`--set {path}` leads nowhere: {document.file} has no `{step}` there")]
     where = Where(document.file, document=document.index)
     model, found = schema.validate(Model, merged.value, where, merged.origin)
     found = [*_overlay_problems(repository, document), *found]

@@ -61,6 +61,17 @@ class Document:
     index: int
     value: dict[str, Any]
 
+    @property
+    def model_name(self) -> str:
+        """`metadata.name` as written, before anything is validated; empty where there is none."""
+        metadata = self.value.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        return name if isinstance(name, str) else ""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.file, self.index
+
 
 def read_text(path: Path, file: str) -> str:
     """The file's text. Raises Report when it can't be read, is too large or no UTF-8."""
@@ -183,8 +194,15 @@ def _locate(documents: list[Node | None], where: Where) -> Position:
     if where.on == "key" and key is not None:
         node = key
     elif key is not None and isinstance(node, MappingNode | SequenceNode) and node.flow_style is False:
-        node = key  # a block of many lines: point at what names it
+        node = _first_key(key)  # a block of many lines: point at what names it
     return _span(node, where.file)
+
+
+def _first_key(node: Node) -> Node:
+    """Of an entry of a list, which no key names, the first key that it has."""
+    while isinstance(node, MappingNode | SequenceNode) and not node.flow_style and node.value:
+        node = node.value[0] if isinstance(node, SequenceNode) else node.value[0][0]
+    return node
 
 
 def _child(node: Node, step: str | int) -> tuple[Node, Node] | None:
