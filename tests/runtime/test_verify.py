@@ -136,7 +136,12 @@ def test_dropped_preprocessing_passes_parity_and_is_refused_on_raw_rows(digits_t
     dropped = found["AIF835"]
     assert dropped.message.startswith("`accuracy` of export `dropped` from raw rows is 0.")
     assert dropped.message.endswith("0.01 is allowed")
-    assert len(dropped.notes) == 6
+    header, *rows = dropped.notes
+    assert header.split() == ["row", "label", "reference", "exported"]
+    assert len(rows) == 5
+    for row in rows:
+        _, label, reference, exported = row.split()
+        assert label == reference != exported
 
 
 def test_a_quantized_export_is_held_against_metrics_alone(digits_torch: Chain) -> None:

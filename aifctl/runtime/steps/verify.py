@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,8 @@ def check_rows(
     for name, value in exported.items():
         lost = metrics.drop(name, reference[name], value)
         if lost > config.max_metric_drop:
-            findings.append(_dropped(name, (reference[name], value, lost), difference, config))
+            notes = _answers(outputs, difference, expected, loaded.labels)
+            findings.append(_dropped(name, (reference[name], value, lost), notes, config))
     evidence = {"metrics": exported, "reference": reference, "raw_rows_greatest_difference": difference.greatest}
     return evidence, findings
 
@@ -221,14 +222,32 @@ def _measured(outputs: Any, expected: Expected, config: VerifyConfig) -> dict[st
     return metrics.measure(config.metrics, label, outputs, expected.output.kind or metrics.VALUE)
 
 
-def _dropped(name: str, values: tuple[float, float, float], difference: Difference, config: VerifyConfig) -> Diagnostic:
+def _answers(outputs: Any, difference: Difference, expected: Expected, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """A small table of what rows are and what both say of them: first those that only the export gets wrong."""
+    kind, label = expected.output.kind or metrics.VALUE, expected.split.label
+    assert label is not None, "metrics were measured against it"
+    said = [metrics.score(label, values, kind).predicted for values in (expected.outputs, outputs)]
+    lost = np.zeros(len(label)) if kind == metrics.VALUE else (said[0] == label) & (said[1] != label)
+    order = np.lexsort((-difference.excess.max(axis=1), ~lost.astype(bool)))[:WORST]
+
+    def text(value: Any) -> str:
+        return f"{value.item():.6g}" if kind == metrics.VALUE else str(labels[int(value)] if labels else value)[:20]
+
+    lines = [f"{'row':>7}  {'label':<20}  {'reference':<20}  exported"]
+    for row in order:
+        cells = [text(column[row]).ljust(20) for column in (label, *said)]
+        lines.append(f"{difference.numbers[row]:>7}  {'  '.join(cells)}".rstrip())
+    return tuple(lines)
+
+
+def _dropped(name: str, values: tuple[float, float, float], notes: tuple[str, ...], config: VerifyConfig) -> Diagnostic:
     reference, value, lost = values
     message = (
         f"`{name}` of export `{config.export}` from raw rows is {value:.4f}, the trained model's is {reference:.4f}: "
         f"it lost {lost:.4f}, {config.max_metric_drop:g} is allowed"
     )
     hint = "look at how rows become the model's inputs when it serves"
-    return Diagnostic("AIF835", message, hint=hint, notes=difference.worst())
+    return Diagnostic("AIF835", message, hint=hint, notes=notes)
 
 
 def _latency(loaded: LoadedBundle, expected: Expected) -> float | None:
