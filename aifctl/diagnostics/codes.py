@@ -219,5 +219,6 @@ CODES: dict[str, Code] = {
         ("AIF863", "the model's signature can't be served"),
         ("AIF864", "the model fails on its first row"),
         ("AIF865", "requests were cut off when the server stopped"),
+        ("AIF866", "the code of a bundle fails when it is loaded"),
     )
 }

@@ -30,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     from aifctl.runtime.server.process import serve  # after parsing, so that --help needs no library
 
-    return serve(options)
+    try:
+        return serve(options)
+    except KeyboardInterrupt:  # before the server listens; afterwards it leaves in order
+        return 1
 
 
 def parse(arguments: Sequence[str] | None = None) -> ServerOptions:

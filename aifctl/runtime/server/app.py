@@ -112,7 +112,7 @@ def of_model(model: Model, options: ServerOptions) -> Service:
         features=Call(
             "features", lambda value: _conform(model, model.bundle.predict(value)), merge_features, features_key
         ),
-        rows=Call("rows", lambda value: _conform(model, model.bundle.predict_rows(value)), merge_rows, rows_key),
+        rows=Call("rows", lambda value: _conform(model, _predict_rows(model, value)), merge_rows, rows_key),
     )
     service.turn(Phase.SERVING)
     return service
@@ -274,6 +274,10 @@ def _require_model(service: Service, request: Request) -> None:
     if version not in (None, service.model.version):
         known = f"`{service.model.version}`"
         raise RequestError(UNKNOWN_MODEL, f"unknown version {brief(version)} of `{name}`; this server has {known}")
+
+
+def _predict_rows(model: Model, value: list[rows.Row]) -> Arrays:
+    return model.bundle.predict_rows(rows.columns(model, value))
 
 
 def _conform(model: Model, outputs: Arrays) -> Arrays:

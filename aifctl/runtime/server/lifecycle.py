@@ -59,8 +59,10 @@ def end_process(code: int) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A bound, listening socket. Raises Report (AIF862)."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol: asyncio sets TCP_NODELAY only where that is said to be TCP, and without it every answer of
+        # two packets waits 40 ms for the client's delayed acknowledgement.
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise _cannot_listen(host, port, error) from error
     try:

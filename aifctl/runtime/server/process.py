@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
 
-from aifctl.diagnostics import Diagnostic, Report
+from aifctl.diagnostics import Diagnostic, Report, format
 from aifctl.runtime import bundle
 from aifctl.runtime.server import app, lifecycle
 from aifctl.runtime.server.fetch import fetched
@@ -44,8 +45,18 @@ def serve(options: ServerOptions) -> int:
 
 
 def load(folder: Path, options: ServerOptions) -> Model:
-    """Raises Report where the bundle is missing, damaged, or not the one asked for."""
-    loaded = bundle.load(folder, options.sha256)
+    """Raises Report where the bundle is missing, damaged, or not the one asked for, and where its own code fails."""
+    try:
+        loaded = bundle.load(folder, options.sha256)
+    except Report:
+        raise
+    except Exception as error:  # boundary: the code of a bundle raises what it likes
+        frames = [
+            f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+        ]
+        what = f"the code of bundle {options.bundle} fails when it is loaded: {type(error).__name__}: {error}"
+        hint = "compare the versions in bundle.json with the ones installed here"
+        raise Report(Diagnostic("AIF866", what, hint=hint, notes=tuple(frames[-2:]))) from error
     return of_bundle(loaded, options.name, loaded.sha256, loaded.format)
 
 
@@ -70,9 +81,4 @@ def warm_up(model: Model) -> None:
 
 
 def report_findings(findings: list[Diagnostic]) -> None:
-    for found in findings:
-        print(f"{found.severity}[{found.code}]: {found.message}", file=sys.stderr)
-        for note in found.notes:
-            print(f"   | {note}", file=sys.stderr)
-        if found.hint:
-            print(f"   = hint: {found.hint}", file=sys.stderr)
+    sys.stderr.write(format.text(findings, {}))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+import numpy as np
+
 from aifctl.runtime.server.errors import MALFORMED, SIGNATURE, TOO_LARGE, RequestError, brief
 from aifctl.runtime.server.model import Model, describe
 from aifctl.runtime.server.tensors import check_text, to_json
@@ -39,6 +41,11 @@ def decode_row(model: Model, row: object, where: str = "") -> Row:
     return {column: row[column] for column in model.columns}
 
 
+def columns(model: Model, rows: list[Row]) -> dict[str, Any]:
+    """Rows by column, numbers as arrays: what takes a third of the time to encode that lists of objects take."""
+    return {name: _compact([row[name] for row in rows]) for name in model.columns}
+
+
 def encode(model: Model, outputs: Arrays) -> list[dict[str, Any]]:
     """One {label, confidence, outputs} a row (value in place of both for a regression)."""
     descriptions = describe(model, outputs)
@@ -57,6 +64,14 @@ def _plain(array: Any, index: int) -> Any:
     for size in reversed(array.shape[2:]):
         values = [values[start : start + size] for start in range(0, len(values), size)] if size else []
     return values
+
+
+def _compact(values: list[Any]) -> Any:
+    """Booleans, text, empty values and integers of more than 64 bits stay as they are: encoding tells them apart."""
+    if not all(type(value) in (int, float) for value in values):
+        return values
+    array: np.ndarray[Any, np.dtype[Any]] = np.array(values)
+    return array if array.dtype.kind in "if" else values
 
 
 def _check(where: str, value: object) -> None:

@@ -47,7 +47,7 @@ class FakeBundle:
         return {"logits": np.concatenate([sums, colour[:, None]], axis=1).tolist()}
 
     def predict_rows(self, rows):
-        return self.predict(encode({name: [row[name] for row in rows] for name in rows[0]}, FEATURES))
+        return self.predict(encode(rows, FEATURES))
 
 
 def main() -> int:
