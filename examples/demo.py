@@ -35,13 +35,21 @@ def main():
     say(2, "Validate", "References between sections, splits, metrics, what fits together: before any computer time.")
     aifctl(folder, "validate")
 
-    say(3, "Render", f"Plain manifests for the cluster `{ENVIRONMENT}`, one object a file, byte for byte the same each time.")
+    say(
+        3,
+        "Render",
+        f"Plain manifests for the cluster `{ENVIRONMENT}`, one object a file, byte for byte the same each time.",
+    )
     aifctl(folder, "render", "--env", ENVIRONMENT)
 
     say(4, "Plan", "A stricter gate: which steps would run again? Only the gate's: its digest alone holds the bound.")
     plan_stricter_gate(folder)
 
-    say(5, "Run", "The same steps as in the pods, as processes here: prepare, train, evaluate, gate, export, verify, register.")
+    say(
+        5,
+        "Run",
+        "The same steps as in the pods, as processes here: prepare, train, evaluate, gate, export, verify, register.",
+    )
     aifctl(folder, "run", SPEC)
 
     say(6, "Promote", "A release is a file for Git: which bundle serves, its digest, and what spoke for it.")
