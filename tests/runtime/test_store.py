@@ -200,7 +200,7 @@ def test_a_full_disk_is_a_fault_worth_a_retry(tmp_path: Path, monkeypatch: pytes
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stores.os, "link", full)
+    monkeypatch.setattr("aifctl.runtime.storage.os.link", full)
     with pytest.raises(Fault) as caught:
         attempt.publish({})
     assert caught.value.diagnostics[0].code == "AIF802"
@@ -305,7 +305,7 @@ def test_what_fails_after_the_marker_was_linked_keeps_its_files(
         link(*names)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stores.os, "link", link_then_stop)
+    monkeypatch.setattr("aifctl.runtime.storage.os.link", link_then_stop)
     with pytest.raises(KeyboardInterrupt):
         attempt.publish({"n": 1})
     attempt.discard()
@@ -313,3 +313,20 @@ def test_what_fails_after_the_marker_was_linked_keeps_its_files(
     published = store.find(STEP)
     assert published is not None
     assert published.file("f").read_text() == "x"
+
+
+def test_big_files_are_sent_once(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"12345")
+    assert store.send("data/sha256-x", tmp_path / "big")
+    assert not store.send("data/sha256-x", tmp_path / "big")
+    fetched = store.fetch("data/sha256-x")
+    assert fetched is not None
+    assert fetched.read_bytes() == b"12345"
+
+
+def test_a_file_that_vanished_from_a_remote_store_is_told(tmp_path: Path) -> None:
+    store = Store(f"memory://vanished-{tmp_path.name}", cache=tmp_path / "cache")
+    published = _publish(store)
+    store.storage.fs.rm_file(f"/vanished-{tmp_path.name}/steps/{STEP}/attempts/{published.attempt}/model.bin")  # type: ignore[attr-defined]
+    with pytest.raises(Report, match=r"`model.bin` of step .* is missing"):
+        _ = published.path
