@@ -52,28 +52,35 @@ COMMAND_LINE: KeyPath = ("spec",)
 def assign(merged: Merged, assignments: dict[KeyPath, Any]) -> Merged:
     """The merged document with these values of `spec` set, as `--set training.epochs=3` asks for.
 
-    Numbers in a path step into lists, as names do into lists of named items. Raises KeyError, with the part of the path
-    that leads nowhere.
+    Numbers in a path step into lists, as names do into lists of named items. Raises KeyError, with the path and that
+    part of it which leads nowhere.
     """
     value, origins = merged.value, dict(merged.origins)
     for path, given in assignments.items():
-        value = {**value, "spec": _assign(value.get("spec"), path, given)}
-        origins[("spec", *path)] = COMMAND_LINE
+        try:
+            spec, place = _assign(value.get("spec"), path, given)
+        except KeyError as error:
+            raise KeyError(".".join(map(str, path)), error.args[0]) from None
+        value = {**value, "spec": spec}
+        origins[("spec", *place)] = COMMAND_LINE
     return Merged(value, origins)
 
 
-def _assign(here: Any, path: KeyPath, given: Any) -> Any:
+def _assign(here: Any, path: KeyPath, given: Any) -> tuple[Any, KeyPath]:
+    """(the value with `given` at this path, the path with places for names of list items)."""
     if not path:
-        return given
+        return given, ()
     step, rest = path[0], path[1:]
     if isinstance(here, list):
         index = next((i for i, item in enumerate(here) if isinstance(item, dict) and item.get("name") == step), step)
         if not isinstance(index, int) or not 0 <= index < len(here):
             raise KeyError(step)
-        return [_assign(item, rest, given) if i == index else item for i, item in enumerate(here)]
+        below, place = _assign(here[index], rest, given)
+        return [*here[:index], below, *here[index + 1 :]], (index, *place)
     if here is not None and not isinstance(here, dict):
         raise KeyError(step)
-    return {**(here or {}), str(step): _assign((here or {}).get(str(step)), rest, given)}
+    below, place = _assign((here or {}).get(str(step)), rest, given)
+    return {**(here or {}), str(step): below}, (str(step), *place)
 
 
 def _merge(base: Any, over: Any, path: KeyPath, source: KeyPath, origins: dict[KeyPath, KeyPath]) -> Any:

@@ -108,8 +108,8 @@ def parse(text: str, path: Path, file: str) -> tuple[list[Document], list[Diagno
     except yaml.YAMLError as error:
         return [], [_syntax(error, text, file)]
     for index, node in enumerate(nodes):
-        if node is None:
-            continue
+        if node is None or (isinstance(node, ScalarNode) and not node.value and not node.style):
+            continue  # nothing but comments between two `---`
         builder = _Builder(file)
         value = builder.build(node)
         found += builder.found
