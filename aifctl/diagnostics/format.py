@@ -21,6 +21,7 @@ MAX_LINES = 6
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _CODES = {"error": "1;31", "warning": "1;33", "frame": "1;34", "bold": "1"}
 _LEFT_OUT = "…"
+_DIRECTIONS = frozenset(map(chr, (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
 def text(diagnostics: Sequence[Diagnostic], texts: Mapping[str, str], color: bool = False) -> str:
@@ -248,14 +249,18 @@ def _cells(line: str) -> list[tuple[str, int]]:
 
 
 def _cell(character: str) -> tuple[str, int]:
-    category = unicodedata.category(character)
-    if category in ("Mn", "Me", "Cf"):
-        return character, 0
-    if category in ("Cc", "Cs", "Zl", "Zp"):
+    if _steers(character):
         return "\N{REPLACEMENT CHARACTER}", 1
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return character, 0
     return character, 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def printable(words: str) -> str:
     """Without control characters: what a spec says must not steer the terminal."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in words)
+    return "".join("\N{REPLACEMENT CHARACTER}" if _steers(character) else character for character in words)
+
+
+def _steers(character: str) -> bool:
+    """Controls, line breaks, half characters, and what turns the direction of writing around."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
