@@ -17,13 +17,11 @@ from aifctl.contract import Site, Source
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime import table as tables
 from aifctl.runtime.job import import_attribute, user_failure
+from aifctl.runtime.pins import VERSIONS
 from aifctl.runtime.store import Fault, Published, Store
 
 if TYPE_CHECKING:
     import pandas as pd
-
-VERSION_KEYS = ("ETag", "etag", "VersionId", "version_id", "generation", "oid")
-"""What fsspec file systems call an object's version: S3, GCS, Azure, Hugging Face."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +159,7 @@ def _unread(url: str, error: Exception) -> Report:
 def _check_version(source: Source, pin: str | None, info: Mapping[str, Any]) -> None:
     if pin is None or not pin.startswith("version:"):
         return
-    there = {str(info[key]).strip('"') for key in VERSION_KEYS if info.get(key)}
+    there = {str(info[key]).strip('"') for key in VERSIONS if info.get(key)}
     wanted = pin.removeprefix("version:").strip('"')
     if there and wanted not in there:
         message = f"`{source.value}` has version {', '.join(sorted(there))}, the pin is {wanted}"
