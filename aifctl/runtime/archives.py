@@ -1,12 +1,14 @@
-"""Code as one file of the store, `code/<tree digest>.tar`: packed by `aifctl push`, unpacked by the step that needs it.
+"""Folders of code: copied, or as one file of the store, `code/<tree digest>.tar`.
 
-The archive has no times, owners or modes, so the same tree is the same file. What is unpacked is held against the tree
-digest before anything of it is imported (`entry`), so the store is not trusted.
+`aifctl push` packs one, and the step that needs it unpacks it. The archive has no times, owners or modes, so the same
+tree is the same file. What is unpacked is held against the tree digest before anything of it is imported (`entry`), so
+the store is not trusted.
 """
 
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -18,6 +20,13 @@ from aifctl.runtime.store import Store
 
 def name(digest: str) -> str:
     return f"code/{digest}.tar"
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copies a folder without caches and editors' files. Raises ValueError for symbolic links."""
+    for path, file in digests.tree_files(source):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / path)
 
 
 def pack(root: Path) -> bytes:

@@ -17,15 +17,16 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aifctl import digest
+from aifctl.contract import Feature
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime import preprocessing
 from aifctl.runtime.data import RowError, encode, features_of
@@ -69,7 +70,7 @@ class About:
     """Digests of the steps it comes from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadedBundle:
     """A model ready to answer. Arrays are batch first; calls from several threads are safe where user code is."""
 
@@ -94,6 +95,11 @@ class LoadedBundle:
     def labels(self) -> tuple[str, ...] | None:
         return self.signature.labels
 
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """How raw columns become inputs; read once, not for every request."""
+        return features_of(self.signature.to_json()["inputs"])
+
     def predict(self, features: Arrays) -> Arrays:
         """Outputs by name for features as the signature's inputs have them. Raises Report from preprocessing."""
         return self.run(preprocessing.transform(self.preprocessing, features))
@@ -104,7 +110,7 @@ class LoadedBundle:
         if not all(tensor.columns for tensor in inputs):
             raise RowError(inputs[0].name, "is preprocessed by the caller: this model takes tensors, not rows")
         columns = columns_of(rows, [column for tensor in inputs for column in tensor.columns])
-        return self.predict(encode(columns, features_of(self.signature.to_json()["inputs"])))
+        return self.predict(encode(columns, self.features))
 
     def confidence(self, outputs: Arrays) -> Any | None:
         """The probability of the class with the highest one, shape (rows,); None for a model without classes."""
@@ -167,13 +173,6 @@ def environment(format: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copies a folder without caches and editors' files. Raises ValueError for symbolic links."""
-    for name, file in digest.tree_files(source):
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target / name)
 
 
 def columns_of(rows: Any, names: Sequence[str]) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ import numpy as np
 
 from aifctl.contract import CustomTraining, ExportConfig
 from aifctl.diagnostics import Diagnostic, Report
-from aifctl.runtime.bundle import copy_tree
+from aifctl.runtime.archives import copy_tree
 from aifctl.runtime.context import Context, user_code
 from aifctl.runtime.frameworks import Forward, Trained, load_reference
 from aifctl.runtime.job import Stopped, import_attribute

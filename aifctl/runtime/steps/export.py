@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aifctl.contract import ExportConfig, Kind
-from aifctl.runtime import bundle, frameworks, preprocessing
+from aifctl.runtime import archives, bundle, frameworks, preprocessing
 from aifctl.runtime.bundle import About
 from aifctl.runtime.frameworks import Trained
 from aifctl.runtime.job import Job
@@ -47,4 +47,4 @@ def _add_server_side(job: Job, trained: Trained) -> None:
     if at_server:
         preprocessing.save(trained.preprocessing, job.path / preprocessing.FILE)
     if job.code is not None and (at_server or trained.config.custom is not None):
-        bundle.copy_tree(job.code, job.path / bundle.CODE)
+        archives.copy_tree(job.code, job.path / bundle.CODE)
