@@ -21,7 +21,7 @@ def check(subject: Subject) -> Iterator[Diagnostic]:
     if subject.trains and environment.deliverer == "flux":
         message = "not built yet: runs delivered by Flux, which would prune them when the spec changes"
         yield Diagnostic("AIF390", message, "use `argocd` or `aifctl`", subject.at_environment("deliverer"))
-    if environment.store is None:
-        message = f"`{environment.name}` is a cluster without an artifact store"
+    if subject.trains and environment.store is None:
+        message = f"`{environment.name}` trains on a cluster without an artifact store"
         hint = "add one that its pods reach: `store: {uri: s3://…, credentials: …}`"
         yield Diagnostic("AIF371", message, hint, subject.at_environment("name"))

@@ -105,7 +105,7 @@ CODES: dict[str, Code] = {
         ("AIF364", "a file that is not what the spec pins"),
         ("AIF365", "a lock that nothing reads"),
         ("AIF370", "a training environment that can't run steps"),
-        ("AIF371", "a cluster without an artifact store"),
+        ("AIF371", "a training cluster without an artifact store"),
         ("AIF372", "autoscaling bounds that exclude each other"),
         ("AIF373", "scaling to zero without a way to wake up"),
         ("AIF374", "autoscaling by what nothing measures"),

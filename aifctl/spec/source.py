@@ -39,11 +39,12 @@ _SPECIAL = {
     **{f".{word}": math.nan for word in ("nan", "NaN", "NAN")},
 }
 _ONLY_1_1 = re.compile(
-    r"(?P<bool>y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF)"
+    r"(?P<bool>yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)"
     r"|(?P<sexagesimal>[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)"
     r"|(?P<octal>0[0-7]+)"
     r"|(?P<underscored>[-+]?[0-9][0-9_]*_[0-9_]*)"
 )
+"""`y` and `n` are left out: YAML 1.1 has them for booleans, its readers do not, and columns are often called so."""
 _READ_1_1 = {
     "bool": "a boolean",
     "sexagesimal": "a number of base 60",

@@ -94,9 +94,7 @@ class Training(Section):
     def _program(self) -> Self:
         if self.framework == "custom":
             if self.custom is None:
-                raise PydanticCustomError(
-                    "one_of", "`framework: custom` needs `custom: {command, produces, predict}`"
-                )
+                raise PydanticCustomError("one_of", "`framework: custom` needs `custom: {command, produces, predict}`")
         elif self.custom is not None:
             raise PydanticCustomError("one_of", "`custom` belongs to `framework: custom` only")
         elif self.model is None:
