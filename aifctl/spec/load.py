@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from aifctl.diagnostics import Diagnostic, Report, Where
 from aifctl.diagnostics.model import KeyPath
 from aifctl.spec import facts, overlay, schema, source
+from aifctl.spec.files import PLATFORM_FILE, Chosen, files, find_platform, root_of
 from aifctl.spec.models.lock import Lock
 from aifctl.spec.models.model import Model, ModelSpec
 from aifctl.spec.models.platform import Environment, Platform
@@ -20,8 +19,8 @@ from aifctl.spec.models.section import API_VERSION
 from aifctl.spec.paths import shown
 from aifctl.spec.source import Document
 
-PLATFORM_FILE = "platform.yaml"
-SKIPPED_FOLDERS = frozenset({"rendered", "releases", "node_modules", "__pycache__"})
+__all__ = ["PLATFORM_FILE", "find_platform"]
+
 KINDS = ("Model", "Platform")
 OTHER_KINDS = ("Lock", "Release")
 LOCAL = "local"
@@ -97,27 +96,41 @@ def environments(platform: Platform | None) -> tuple[Environment, ...]:
 
 def load(paths: list[Path], platform: Path | None = None) -> Repository:
     """Reads every spec below the paths. Findings are kept; Report is raised only where nothing is left to go on with."""
-    files, found = _expand(paths)
+    chosen, found = files(paths)
+    empty = ground(paths, chosen, platform)
+    loaded = read(empty, chosen)
+    diagnostics = (*found, *loaded.diagnostics, *empty.diagnostics)
+    if not loaded.documents and not diagnostics:
+        raise nothing(paths)
+    return replace(loaded, diagnostics=diagnostics)
+
+
+def ground(paths: list[Path], chosen: Chosen, platform: Path | None = None) -> Repository:
+    """The repository before any spec is read: its root and its platform, with the findings of that file."""
     platform_path = platform or find_platform(paths)
-    root = (platform_path.parent if platform_path else _common_folder(files, paths)).absolute()
     texts: dict[str, str] = {}
+    parsed, platform_file, found = _platform(platform_path, texts)
+    return Repository(root_of(paths, chosen, platform_path), parsed, platform_file, (), texts, tuple(found))
+
+
+def read(ground: Repository, chosen: Chosen) -> Repository:
+    """These files' documents on that ground; the findings are the files' own."""
+    texts = dict(ground.texts)
     documents: list[Document] = []
-    for path, named in files:
-        file = shown(path, Path.cwd())
-        read, problems = _read(path, file, named, texts)
-        documents += [d for d in read if d.value.get("kind") not in ("Platform", *OTHER_KINDS)]
+    found: list[Diagnostic] = []
+    here = Path.cwd()
+    for path, named in chosen:
+        kept, problems = _read(path, shown(path, here), named, texts)
+        documents += [d for d in kept if d.value.get("kind") not in ("Platform", *OTHER_KINDS)]
         found += problems
-    parsed, platform_file, problems = _platform(platform_path, texts)
-    found += problems
-    if not documents and not found:
-        raise Report(
-            Diagnostic(
-                "AIF114",
-                f"no model specs in {_listed(paths)}",
-                f"a spec has `apiVersion: {API_VERSION}` and `kind: Model`",
-            )
-        )
-    return Repository(root, parsed, platform_file, tuple(documents), texts, tuple(found))
+    return replace(ground, documents=tuple(documents), texts=texts, diagnostics=tuple(found))
+
+
+def nothing(paths: list[Path]) -> Report:
+    """Says that the paths hold no spec."""
+    listed = ", ".join("this folder" if path == Path() else str(path) for path in paths) or "this folder"
+    hint = f"a spec has `apiVersion: {API_VERSION}` and `kind: Model`"
+    return Report(Diagnostic("AIF114", f"no model specs in {listed}", hint))
 
 
 def units(
@@ -151,55 +164,12 @@ def units(
     return result, found
 
 
-def find_platform(paths: list[Path]) -> Path | None:
-    """The nearest `platform.yaml` at or above the first path."""
-    start = (paths[0] if paths else Path()).absolute()
-    for folder in (start, *start.parents):
-        candidate = folder / PLATFORM_FILE
-        if candidate.is_file():
-            return candidate
-    return None
-
-
 def lock_path(document: Document, name: str) -> Path:
     return document.path.parent / f"{name}.lock.yaml"
 
 
 def release_path(root: Path, environment: str, name: str) -> Path:
     return root / "releases" / environment / f"{name}.yaml"
-
-
-def _expand(paths: list[Path]) -> tuple[list[tuple[Path, bool]], list[Diagnostic]]:
-    """(file, whether it was named itself) in a stable order."""
-    files: dict[Path, bool] = {}
-    found: list[Diagnostic] = []
-    for path in paths:
-        if path.is_dir():
-            files.update({file: False for file in _below(path) if file not in files})
-        elif path.exists():
-            files[path] = True
-        else:
-            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-            if not matches:
-                found.append(Diagnostic("AIF113", "no such file or folder", None, Where(str(path))))
-            for match in matches:
-                files.update({file: False for file in _below(match)} if match.is_dir() else {match: True})
-    return list(files.items()), found
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS and not name.startswith("."))
-        yield from (Path(here, name) for name in sorted(names) if name.endswith((".yaml", ".yml")))
-
-
-def _common_folder(files: list[tuple[Path, bool]], paths: list[Path]) -> Path:
-    folders = [str((path if path.is_dir() else path.parent).absolute()) for path in ([f for f, _ in files] or paths)]
-    return Path(os.path.commonpath(folders)) if folders else Path.cwd()
-
-
-def _listed(paths: list[Path]) -> str:
-    return ", ".join("this folder" if path == Path() else str(path) for path in paths) or "this folder"
 
 
 def _read(path: Path, file: str, named: bool, texts: dict[str, str]) -> tuple[list[Document], list[Diagnostic]]:
