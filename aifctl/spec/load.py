@@ -95,7 +95,7 @@ def environments(platform: Platform | None) -> tuple[Environment, ...]:
 
 
 def load(paths: list[Path], platform: Path | None = None) -> Repository:
-    """Reads every spec below the paths. Findings are kept; Report is raised only where nothing is left to go on with."""
+    """Reads every spec below the paths, and keeps findings. Raises Report only where nothing is left to go on with."""
     chosen, found = files(paths)
     empty = ground(paths, chosen, platform)
     loaded = read(empty, chosen)
