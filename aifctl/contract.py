@@ -296,6 +296,8 @@ class ExportConfig:
     dataset: str
     opset: int | None = None
     quantize: str | None = None
+    serve: str | None = None
+    """Where preprocessing runs when this serves: graph, server or client; None as the training was told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,24 @@
 """Identity v1: what each step's digest is made of. Frozen: a change here re-trains every model there is.
 
 A step's own identity is a flat table of *parts*, field path → value. Values equal to v1's frozen defaults and empty
-ones are left out, so a field added later, or spelled out by a careful user, moves nothing. Inputs (digests of other
-steps, data pins) are chained by `contract.step_digest`. Not parts: labels, schedule, serving, monitoring, CPU, memory,
-spot, time limits, secrets, variables, how often checkpoints are written, where the data lies (its pin counts).
+ones are left out, so a field added later, or spelled out by a careful user, moves nothing; hyperparameters are the
+user's own and stay, whatever their value. Lists whose order says nothing are sorted. Inputs (digests of other steps,
+data pins) are chained by `contract.step_digest`. Not parts: labels, schedule, serving, monitoring, CPU, memory, spot,
+time limits, secrets, variables, how often checkpoints are written, where the data lies (its SHA-256 counts; a version
+says something only together with the place that counts it, so then the place is a part).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aifctl import digest
 from aifctl.spec.columns import expand
-from aifctl.spec.models.dataset import Dataset
+from aifctl.spec.models.dataset import Dataset, Feature
 from aifctl.spec.models.model import ModelSpec
-from aifctl.spec.models.serving import Export
+from aifctl.spec.models.serving import Calibrate, Export
 from aifctl.spec.models.training import OwnStep
 
 Parts = Mapping[str, Any]
@@ -39,6 +42,8 @@ V1_DEFAULTS: Parts = {
     "training.world_size": 1,
     "evaluation.split": "test",
     "export.preprocessing": "graph",
+    "export.calibrate.split": "train",
+    "export.calibrate.rows": 500,
 }
 
 
@@ -64,69 +69,111 @@ def environment(image: str | None, requirements: Mapping[str, str]) -> Parts:
     return {"image": pinned, "requirements": dict(requirements)}
 
 
-def prepare(dataset: Dataset, spec: ModelSpec, code: Mapping[str, str], sample: int | None, format_: str) -> Parts:
-    parts: dict[str, Any] = {"task": spec.task, "format": format_, "sample": sample}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    """What user code is made of and runs in: files by path, and the parts of `environment()`."""
+
+    code: Mapping[str, str]
+    environment: Parts
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {"code": dict(self.code), **self.environment}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """How rows are read: format, number of rows kept (None for all), pin (None where there is none)."""
+
+    format: str
+    sample: int | None
+    pin: str | None
+
+
+def prepare(dataset: Dataset, task: str, read: Read, software: Software) -> Parts:
+    source, split, checks = dataset.source, dataset.split, dataset.checks
+    parts: dict[str, Any] = {"task": task, "dataset": dataset.name, "format": read.format, "sample": read.sample}
     for name, feature in dataset.features.items():
-        parts[f"features.{name}.type"] = feature.type
-        parts[f"features.{name}.columns"] = list(expand(feature.columns, name))
-        parts[f"features.{name}.dtype"] = feature.dtype
-        parts[f"features.{name}.shape"] = list(feature.shape or ())
-        parts[f"features.{name}.values"] = list(feature.values or ())
-    if dataset.features:
-        parts["features"] = list(dataset.features)  # the order is the model's order of inputs
+        parts |= {f"features.{name}.{part}": value for part, value in _feature(name, feature).items()}
+    parts["features"] = list(dataset.features)  # the order is the model's order of inputs
     if dataset.label is not None:
         parts["label.column"] = dataset.label.column
         parts["label.classes"] = dataset.label.classes
         parts["label.names"] = list(dataset.label.names or ())
-    parts |= {f"split.{name}": share for name, share in dataset.split.shares.items()}
-    parts["split.seed"] = dataset.split.seed
-    if dataset.split.by is not None:
-        parts |= {f"split.by.{how}": column for how, column in dataset.split.by.model_dump(exclude_none=True).items()}
-    checks = dataset.checks.model_dump(mode="json", exclude_none=True)
-    parts |= {f"checks.{name}": value for name, value in checks.items()}
-    if dataset.source.call is not None:
-        parts["source.call"] = dataset.source.call
-        parts["source.arguments"] = dict(dataset.source.arguments)
-        parts["code"] = dict(code)
+    parts |= {f"split.{name}": share for name, share in split.shares.items()}
+    parts["split.seed"] = split.seed
+    if split.by is not None:
+        parts |= {f"split.by.{how}": column for how, column in split.by.model_dump(exclude_none=True).items()}
+    parts |= {f"checks.{name}": getattr(checks, name) for name in ("min_rows", "max_rows")}
+    parts |= {f"checks.{name}": sorted(set(getattr(checks, name))) for name in ("no_nulls", "unique")}
+    parts["checks.ranges"] = {name: each.model_dump(exclude_none=True) for name, each in checks.ranges.items()}
+    if source.call is not None:
+        parts |= {"source.call": source.call, "source.arguments": dict(source.arguments), **software.parts}
+    elif source.step is not None:
+        parts["source.output"] = source.step.partition(".")[2]  # the step itself is an input
+    elif source.kind not in ("path", "uri") or (read.pin is not None and read.pin.startswith("version:")):
+        parts["source"] = f"{source.kind}:{source.value}"
     return _v1(parts)
 
 
-def custom(step: OwnStep, code: Mapping[str, str], environment: Parts) -> Parts:
-    parts: dict[str, Any] = {"call": step.call, "inputs": dict(step.inputs), "outputs": dict(step.outputs)}
-    parts.update({f"params.{name}": value for name, value in step.params.items()})
-    return _v1({**parts, "code": dict(code), **environment})
+def _feature(name: str, feature: Feature) -> Parts:
+    columns = expand(feature.columns, name)
+    implied = () if len(columns) == 1 else (len(columns),)
+    return {
+        "type": feature.type,
+        "columns": list(columns),
+        "dtype": feature.dtype,
+        "shape": list(feature.shape) if feature.shape is not None and feature.shape != implied else None,
+        "values": list(feature.values or ()),
+        "tokenizer": feature.tokenizer,
+        "size": feature.size,
+    }
 
 
-def train(spec: ModelSpec, code: Mapping[str, str], environment: Parts, device: tuple[str | None, int]) -> Parts:
-    """`environment` is that of `environment()`, `device` (accelerator's name or None, world size)."""
-    training = spec.training
+def custom(step: OwnStep, software: Software) -> Parts:
+    parts = {"call": step.call, "inputs": dict(step.inputs), "outputs": dict(step.outputs), **software.parts}
+    return {**_v1(parts), **{f"params.{name}": value for name, value in step.params.items()}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What a training's identity says beside its section: accelerator's name (None for CPU), devices on all nodes
+    together, the goal of the metric that selects a checkpoint (None where none is selected)."""
+
+    accelerator: str | None
+    world_size: int
+    goal: str | None
+
+
+def train(spec: ModelSpec, resolved: Training, software: Software) -> Parts:
+    training, select = spec.training, spec.training.checkpoint.select
     parts: dict[str, Any] = {
         "task": spec.task,
         "training.framework": training.framework,
-        "training.dataset": training.dataset,
         "training.model": training.model,
         "training.loop": training.loop,
         "training.epochs": training.epochs,
         "training.batch.global": training.batch.global_,
         "training.seed": training.seed,
         "training.precision": training.precision,
-        "training.accelerator": device[0],
-        "training.world_size": device[1],
+        "training.accelerator": resolved.accelerator,
+        "training.world_size": resolved.world_size,
+        "training.checkpoint.select.best": select.best if select is not None else None,
+        "training.checkpoint.select.goal": resolved.goal,
+        "preprocessing.class": spec.preprocessing.class_ if spec.preprocessing is not None else None,
+        **software.parts,
     }
-    parts.update({f"training.hyperparameters.{name}": value for name, value in training.hyperparameters.items()})
-    if training.checkpoint.select is not None:
-        parts["training.checkpoint.select"] = training.checkpoint.select.model_dump(exclude_none=True)
     if training.custom is not None:
         parts |= {f"training.custom.{name}": value for name, value in training.custom.model_dump(mode="json").items()}
     if training.start_from is not None:
         parts["training.start_from"] = training.start_from.model_dump(exclude_none=True)
-    if spec.preprocessing is not None:
-        parts["preprocessing.class"] = spec.preprocessing.class_
-    return _v1({**parts, "code": dict(code), **environment})
+    own = {f"training.hyperparameters.{name}": value for name, value in training.hyperparameters.items()}
+    return {**_v1(parts), **own}
 
 
-def evaluate(spec: ModelSpec, metrics: tuple[str, ...]) -> Parts:
-    return _v1({"evaluation.split": spec.evaluation.split, "evaluation.metrics": list(metrics)})
+def evaluate(spec: ModelSpec, metrics: tuple[str, ...], image: str | None) -> Parts:
+    """`image` of this and the steps after it: where it is not the training's, whose digest has it already."""
+    return _v1({**_measured(spec, metrics), "image": image})
 
 
 def gate(spec: ModelSpec) -> Parts:
@@ -134,27 +181,34 @@ def gate(spec: ModelSpec) -> Parts:
     return _v1({f"evaluation.gate.{name}": bound for name, bound in bounds.items()})
 
 
-def export(each: Export, spec: ModelSpec, opset: int | None) -> Parts:
+def export(each: Export, serve: str | None, opset: int | None, image: str | None) -> Parts:
+    """`serve`: where preprocessing runs; `opset`: of ONNX, resolved."""
     parts: dict[str, Any] = {
         "export.name": each.name,
         "export.format": each.format,
         "export.opset": opset,
         "export.quantize": each.quantize,
+        "export.preprocessing": serve,
+        "image": image,
     }
-    if each.calibrate is not None:
-        parts["export.calibrate"] = each.calibrate.model_dump()
-    if spec.preprocessing is not None:
-        parts["export.preprocessing"] = spec.preprocessing.serve
+    if each.quantize == "int8-static":  # no other way of quantizing looks at rows
+        calibrate = each.calibrate or Calibrate()
+        parts |= {"export.calibrate.split": calibrate.split, "export.calibrate.rows": calibrate.rows}
     return _v1(parts)
 
 
-def verify(spec: ModelSpec, metrics: tuple[str, ...], parity: Mapping[str, float]) -> Parts:
+def verify(spec: ModelSpec, metrics: tuple[str, ...], parity: Mapping[str, float], image: str | None) -> Parts:
     limits = {f"export.parity.{name}": value for name, value in parity.items()}
-    return _v1({**limits, "evaluation.split": spec.evaluation.split, "evaluation.metrics": list(metrics)})
+    return _v1({**limits, **_measured(spec, metrics), "image": image})
 
 
 def register(name: str, description: str) -> Parts:
+    """Its inputs are the training and every export, so one more export moves it."""
     return _v1({"registry.name": name, "registry.description": description})
+
+
+def _measured(spec: ModelSpec, metrics: tuple[str, ...]) -> dict[str, Any]:
+    return {"evaluation.split": spec.evaluation.split, "evaluation.metrics": sorted(set(metrics))}
 
 
 def _v1(parts: Mapping[str, Any]) -> Parts:

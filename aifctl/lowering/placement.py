@@ -1,4 +1,4 @@
-"""Where a step runs: image, resources, accelerator, variables, secrets. Of these only image and devices are identity."""
+"""Where a step runs: image, resources, accelerator, variables, secrets. Only image and devices are identity."""
 
 from __future__ import annotations
 

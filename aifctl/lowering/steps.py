@@ -15,7 +15,7 @@ from aifctl.contract import Kind, StepSpec
 from aifctl.lowering import identity, placement
 from aifctl.lowering.placement import Place
 from aifctl.spec.columns import expand
-from aifctl.spec.models.dataset import Dataset
+from aifctl.spec.models.dataset import Dataset, Label
 from aifctl.spec.models.hardware import Hardware
 from aifctl.spec.models.serving import Export
 from aifctl.spec.models.training import OwnStep
@@ -56,7 +56,9 @@ def lower(place: Place, sample: int | None) -> tuple[ir.Step, ...]:
 
 
 def prepare_name(place: Place, dataset: str) -> str:
-    return "prepare" if len(place.unit.spec.datasets) == 1 else f"prepare-{dataset}"
+    """`prepare` of the dataset that is trained on: a name is in the digests below, and one more dataset moves none."""
+    main = place.unit.spec.main_dataset
+    return "prepare" if main is not None and main.name == dataset else f"prepare-{dataset}"
 
 
 def dataset_format(dataset: Dataset) -> str:
@@ -91,8 +93,12 @@ def requirements_of(place: Place) -> dict[str, str]:
         lines: tuple[str, ...] = unit.lock.requirements.packages
     else:
         lines = unit.facts.requirements.lines if unit.facts.requirements is not None else ()
-    named = ((_PACKAGE.match(line), line) for line in lines)
-    return {match.group().lower() if match else line: line for match, line in named}
+    named: dict[str, list[str]] = {}
+    for line in lines:
+        match = _PACKAGE.match(line)
+        # One package may stand on several lines, with markers.
+        named.setdefault(match.group().lower() if match else line, []).append(line)
+    return {package: "\n".join(sorted(same)) for package, same in named.items()}
 
 
 def pin_of(place: Place, dataset: Dataset) -> str | None:
@@ -128,15 +134,11 @@ class _Line:
         return [self._producer(value) for value in each.inputs.values()]
 
     def add_prepare(self, dataset: Dataset) -> None:
-        spec, source = self.place.unit.spec, dataset.source
-        code = self._code_files()
+        spec, source, pin = self.place.unit.spec, dataset.source, pin_of(self.place, dataset)
         inputs = {name: self.digests[name] for name in self.reads(dataset)}
-        if source.kind == "call":
-            inputs |= {}  # a function's rows are pinned by its code, unless they are meant to change
-            if not dataset.pinned:
-                inputs[f"data:{dataset.name}"] = None
-        elif source.kind != "step":
-            inputs[f"data:{dataset.name}"] = pin_of(self.place, dataset)
+        # A step's output is pinned by its digest; a function's rows by its code, where they are not meant to change.
+        if source.kind != "step" and (source.kind != "call" or pin is not None or not dataset.pinned):
+            inputs[f"data:{dataset.name}"] = pin
         config = contract.PrepareConfig(
             dataset=dataset.name,
             task=spec.task,
@@ -149,11 +151,11 @@ class _Line:
                     columns=expand(feature.columns, name),
                     dtype=feature.dtype,
                     shape=feature.shape or (),
-                    values=feature.values,
+                    values=feature.values or None,
                 )
                 for name, feature in dataset.features.items()
             ),
-            label=contract.Label(**dataset.label.model_dump()) if dataset.label is not None else None,
+            label=_label(dataset.label),
             split=contract.Split(
                 fractions=dataset.split.shares,
                 seed=dataset.split.seed,
@@ -167,11 +169,11 @@ class _Line:
             ),
             sample=self.sample,
         )
-        parts = identity.prepare(dataset, spec, code, self.sample, config.format)
-        work = _Work(
-            Kind.PREPARE, prepare_name(self.place, dataset.name), parts, config, inputs, user_code=source.kind == "call"
-        )
-        self._add(work, dataset.hardware or Hardware())
+        hardware = dataset.hardware or Hardware()
+        read = identity.Read(format=config.format, sample=self.sample, pin=pin)
+        parts = identity.prepare(dataset, spec.task, read, self._software(hardware))
+        name, calls = prepare_name(self.place, dataset.name), source.kind == "call"
+        self._add(_Work(Kind.PREPARE, name, parts, config, inputs, user_code=calls), hardware)
 
     def add_own(self, step: OwnStep) -> None:
         inputs = {name: self.digests[name] for name in self.reads(step)}
@@ -181,14 +183,14 @@ class _Line:
             outputs=dict(step.outputs),
             params=dict(step.params),
         )
-        parts = identity.custom(step, self._code_files(), self._environment(None))
+        parts = identity.custom(step, self._software(step.hardware))
         self._add(_Work(Kind.CUSTOM, step.name, parts, config, inputs, user_code=True), step.hardware)
 
     def add_train(self) -> None:
         spec = self.place.unit.spec
         training, custom = spec.training, spec.training.custom
         select = training.checkpoint.select
-        device = (self.place.device_identity(training.hardware), self.place.world_size(training.hardware))
+        goal = (select.goal or _goal(select.best)) if select is not None else None
         config = contract.TrainConfig(
             task=spec.task,
             framework=training.framework,
@@ -204,16 +206,21 @@ class _Line:
                 every=training.checkpoint.every,
                 keep=training.checkpoint.keep,
                 best=select.best if select is not None else None,
-                goal=(select.goal or _goal(select.best)) if select is not None else "minimize",
+                goal=goal or "minimize",
             ),
             preprocessing=self._preprocessing(),
             custom=contract.CustomTraining(**custom.model_dump()) if custom is not None else None,
             start_from=training.start_from.model_dump(mode="json", exclude_none=True) if training.start_from else None,
         )
-        accelerator = self.place.accelerator(training.hardware.accelerator, training.hardware.per_node)
-        parts = identity.train(spec, self._code_files(), self._environment(accelerator), device)
-        inputs = {name: self.digests[name] for name in (s.name for s in self.steps if s.spec.kind is Kind.PREPARE)}
-        self._add(_Work(Kind.TRAIN, "train", parts, config, inputs, user_code=True), training.hardware)
+        resolved = identity.Training(
+            accelerator=self.place.device_identity(training.hardware),
+            world_size=self.place.world_size(training.hardware),
+            goal=goal,
+        )
+        parts = identity.train(spec, resolved, self._software(training.hardware))
+        # A command is told where every dataset lies; a `build` or `fit` gets the one that is trained on.
+        read = [self._prepare] if custom is None else [s.name for s in self.steps if s.spec.kind is Kind.PREPARE]
+        self._add(_Work(Kind.TRAIN, "train", parts, config, self._of(*read), user_code=True), training.hardware)
 
     def add_evaluate(self) -> None:
         spec = self.place.unit.spec
@@ -224,7 +231,7 @@ class _Line:
         work = _Work(
             Kind.EVALUATE,
             "evaluate",
-            identity.evaluate(spec, metrics),
+            identity.evaluate(spec, metrics, self._other_image(spec.evaluation.hardware)),
             config,
             self._of("train", self._prepare),
             user_code=True,
@@ -248,12 +255,13 @@ class _Line:
             dataset=self._main,
             opset=opset,
             quantize=export.quantize,
+            serve=spec.preprocessing.serve if spec.preprocessing is not None else None,
         )
         after = self._of(*(["gate"] if "gate" in self.digests else []))
         work = _Work(
             Kind.EXPORT,
             name,
-            identity.export(export, spec, opset),
+            identity.export(export, config.serve, opset, self._other_image(export.hardware)),
             config,
             self._of("train", self._prepare),
             after,
@@ -270,11 +278,9 @@ class _Line:
             quantized=export.quantize is not None,
             **parity,
         )
+        parts = identity.verify(spec, metrics, parity, self._other_image(export.hardware))
         inputs = self._of(name, "train", self._prepare)
-        self._add(
-            _Work(Kind.VERIFY, verify, identity.verify(spec, metrics, parity), held, inputs, user_code=True),
-            export.hardware,
-        )
+        self._add(_Work(Kind.VERIFY, verify, parts, held, inputs, user_code=True), export.hardware)
 
     def add_register(self) -> None:
         spec = self.place.unit.spec
@@ -311,8 +317,19 @@ class _Line:
             return {}
         return code.files if len(code.files) <= identity.MANY_FILES else {"*": code.digest}
 
-    def _environment(self, accelerator: ir.Accelerator | None) -> identity.Parts:
-        return identity.environment(self.place.image(accelerator, True), requirements_of(self.place))
+    def _software(self, hardware: Hardware) -> identity.Software:
+        environment = identity.environment(self._image(hardware), requirements_of(self.place))
+        return identity.Software(code=self._code_files(), environment=environment)
+
+    def _image(self, hardware: Hardware) -> str | None:
+        """Of a step with user code."""
+        return self.place.image(self.place.accelerator(hardware.accelerator, hardware.per_node), True)
+
+    def _other_image(self, hardware: Hardware) -> str | None:
+        """By its digest; None where it is the one that trains."""
+        images = [self._image(each) for each in (hardware, self.place.unit.spec.training.hardware)]
+        own, trains = (identity.environment(image, {})["image"] for image in images)
+        return str(own) if own is not None and own != trains else None
 
     def _preprocessing(self) -> contract.Preprocessing | None:
         given = self.place.unit.spec.preprocessing
@@ -346,8 +363,8 @@ class _Line:
                 accelerator=accelerator,
                 nodes=hardware.nodes if not self.place.local else 1,
                 spot=hardware.spot,
-                variables=self.place.variables(work.name, work.kind.value),
-                secrets=self.place.secrets(work.name, work.kind.value),
+                variables=self.place.variables(*work.names),
+                secrets=self.place.secrets(*work.names),
                 timeout=hardware.timeout,
             )
         )
@@ -364,6 +381,18 @@ class _Work:
     inputs: Mapping[str, str | None]
     needs: Mapping[str, str | None] = field(default_factory=dict)
     user_code: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `env` and `secrets` may call it by."""
+        dataset = (f"prepare-{self.config.dataset}",) if self.kind is Kind.PREPARE else ()
+        return (self.name, self.kind.value, *dataset)
+
+
+def _label(label: Label | None) -> contract.Label | None:
+    if label is None:
+        return None
+    return contract.Label(column=label.column, classes=label.classes, names=label.names or None)
 
 
 def _goal(metric: str) -> str:

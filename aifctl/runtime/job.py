@@ -94,7 +94,7 @@ class Job:
         return self.inputs[name]
 
     def dataset(self, name: str) -> Published:
-        """The prepared dataset: the input `prepare-<name>`, or `prepare` where there is one dataset."""
+        """The prepared dataset: the input `prepare-<name>`, or `prepare`, which is the one that is trained on."""
         return self.input(f"prepare-{name}" if f"prepare-{name}" in self.inputs else "prepare")
 
     def log(self, **fields: Any) -> None:

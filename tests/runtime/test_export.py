@@ -156,8 +156,9 @@ def test_where_preprocessing_runs(
 ) -> None:
     import onnxruntime
 
-    chain = two_towers(tmp_path, code, serve)
-    chain.export("onnx", "onnx", "pytorch")
+    told = {"graph": "client", "server": "graph", "client": "server"}[serve]  # the export decides, not the training
+    chain = two_towers(tmp_path, code, told)
+    chain.export("onnx", "onnx", "pytorch", serve=serve)
     published = chain.published("export-onnx")
     assert set(published.files) == {"bundle.json", "model.onnx"} | files
     session = onnxruntime.InferenceSession(published.path / "model.onnx")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +62,16 @@ class Trained:
     def placement(self) -> str | None:
         """Where preprocessing runs when the model serves: graph, server, client; None without preprocessing."""
         return None if self.config.preprocessing is None else self.config.preprocessing.serve
+
+    def placed(self, serve: str | None) -> Trained:
+        """As it is to serve: an export may place preprocessing elsewhere than was said when it was trained, because
+        that moves no training. Callers who preprocess (`client`) give what the model itself is given."""
+        if self.config.preprocessing is None:
+            return self
+        preprocessing = replace(self.config.preprocessing, serve=serve or self.config.preprocessing.serve)
+        at_client = preprocessing.serve == "client"
+        signature = replace(self.signature, inputs=self.model.inputs) if at_client else self.signature
+        return replace(self, config=replace(self.config, preprocessing=preprocessing), signature=signature)
 
 
 Export = Callable[[Trained, ExportConfig, Path], str]

@@ -19,7 +19,7 @@ def run(job: Job) -> dict[str, Any]:
         raise frameworks.unsupported(f"this runtime can't quantize (`{config.quantize}`) yet", hint)
     export = frameworks.exporter(config.framework, config.format)
     train = job.input(Kind.TRAIN)
-    trained = frameworks.open_trained(train.path, job.code)
+    trained = frameworks.open_trained(train.path, job.code).placed(config.serve)
     model = export(trained, config, job.path)
     _add_server_side(job, trained)
     sha256 = bundle.write(job.path, about(trained, config, model, {"train": train.digest, "export": job.digest}))

@@ -120,12 +120,11 @@ def _prepare(job: Job, config: TrainConfig, prepared: Prepared) -> tuple[Trained
         }
     )
     model = after(caller, splits["train"].features) if prep is not None else caller
-    at_client = config.preprocessing is not None and config.preprocessing.serve == "client"
     trained = Trained(
         folder=job.path,
         code=job.code,
         config=config,
-        signature=model if at_client else caller,
+        signature=caller,
         model=model,
         preprocessing=prep,
     )
