@@ -1,4 +1,4 @@
-"""aifctl: load the spec → check it → lower it to an IR → render manifests → plan; each step's pod then runs one ML step.
+"""Load the spec → check it → lower it to an IR → render manifests → plan; each step's pod then runs one ML step.
 
 The packages carry the names of those stages. Start reading in `pipeline.py`.
 """

@@ -15,7 +15,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any
 
 from aifctl import digest
@@ -138,17 +137,23 @@ def _plain(value: Any) -> Any:
     return plain(value) if is_dataclass(value) else value
 
 
-@cache
 def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind))
+    known = _NAMES.get(kind)
+    if known is None:
+        known = _NAMES[kind] = tuple(each.name for each in fields(kind))
+    return known
 
 
-# Configuration, one dataclass a kind. The runtime reads them by `pydantic.TypeAdapter(XConfig).validate_python(config)`.
+_NAMES: dict[type[Any], tuple[str, ...]] = {}
+"""Field names by dataclass, looked up once."""
+
+
+# Configuration, one dataclass a kind. The runtime reads them with pydantic.TypeAdapter.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where rows come from. `kind` is path, uri, call or step; `value` the path, URL, `module:function` or `step.output`."""
+    """Where rows come from. `kind` is path, uri, call or step; `value` a path, URL, entry point or `step.output`."""
 
     kind: str
     value: str
@@ -182,7 +187,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Either fractions (drawn with `seed`, optionally stratified, grouped or in time order) or a column that names each row's split."""
+    """Fractions (drawn with `seed`, if asked stratified, grouped or in time order), or a column of splits."""
 
     fractions: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0

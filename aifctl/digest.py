@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
-IGNORED_FOLDERS = frozenset({"__pycache__", ".git", ".venv", ".aif", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints"})
+CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints")
+IGNORED_FOLDERS = frozenset({"__pycache__", ".git", ".venv", ".aif", *CACHES})
 IGNORED_SUFFIXES = (".pyc", ".pyo", ".swp", "~")
 IGNORED_NAMES = frozenset({".DS_Store"})
 
@@ -78,7 +79,7 @@ def tree_files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def of_files(files: dict[str, str]) -> str:
-    """Digest of a folder from its {relative path: sha256 of the file}; names and contents count, times and modes do not."""
+    """Digest of a folder from its {relative path: sha256}; names and contents count, times and modes do not."""
     return of_value(files)
 
 

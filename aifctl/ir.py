@@ -66,7 +66,7 @@ class Step:
 
     spec: StepSpec
     parts: Mapping[str, str]
-    """Field path → short hash of its value: what the step's own identity is made of, so that a plan can say what moved."""
+    """Field path → short hash of its value: the step's own identity, so that a plan can say what moved."""
     image: str | None
     """None in an environment that runs processes."""
     resources: Resources

@@ -22,7 +22,7 @@ RESOLVE_SECONDS = 600
 
 
 def unlocked(unit: Unit, update: bool) -> list[Dataset]:
-    """Datasets whose pin has to be looked up: pinned ones that neither the spec nor, unless updating, the lock names."""
+    """Datasets whose pin is to be looked up: pinned ones that neither the spec nor, unless updating, the lock names."""
     return [dataset for dataset in unit.spec.datasets if _needs_pin(unit, dataset, update)]
 
 
@@ -115,7 +115,7 @@ def resolve_requirements(path: Path, source: str) -> LockedRequirements:
     try:
         done = subprocess.run(
             [*command, "--python", sys.executable], capture_output=True, text=True, timeout=RESOLVE_SECONDS, check=False
-        )  # noqa: S603
+        )
     except subprocess.TimeoutExpired:
         raise Report(Diagnostic("AIF123", f"locking {path.name} took longer than {RESOLVE_SECONDS} s")) from None
     if done.returncode:

@@ -1,4 +1,4 @@
-"""`kind: Platform`: environments, hardware, images, tenants and policies. One a repository; platform engineers own it."""
+"""`kind: Platform`: environments, hardware, images, tenants, policies. One a repository; platform engineers own it."""
 
 from typing import Annotated, Literal
 

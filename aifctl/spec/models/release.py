@@ -1,4 +1,4 @@
-"""`releases/<env>/<model>.yaml`: the facts of what serves. Serving is lowered from this entry, not from today's training."""
+"""`releases/<env>/<model>.yaml`: the facts of what serves. Serving is lowered from it, not from today's spec."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""`evaluation`, `export`, `registry`, `serving`, `batch_scoring`, `monitoring`, `schedule`: what happens to the trained model."""
+"""`evaluation`, `export`, `registry`, `serving`, `batch_scoring`, `monitoring`, `schedule`: what follows training."""
 
 from typing import Annotated, Literal
 
