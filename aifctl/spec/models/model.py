@@ -53,7 +53,7 @@ class ModelSpec(Section):
     schedule: Schedule | None = None
     environments: dict[Name, dict[str, Any]] = Field(
         default_factory=dict,
-        description="Overlays by environment; lists merge by `name`. One that only serves changes what follows a release.",
+        description="Overlays by environment; lists merge by `name`.",
     )
 
     @property
