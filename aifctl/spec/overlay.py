@@ -31,14 +31,19 @@ class Merged:
 
 
 def merge(document: dict[str, Any], environment: str) -> Merged:
-    """The document as this environment sees it, without its `environments` section."""
+    """The document as this environment sees it, without its `environments` section.
+
+    One that is no mapping of mappings stays, unmerged, so that validation finds it.
+    """
     spec = document.get("spec")
     if not isinstance(spec, dict):
         return Merged(document)
-    overlays = spec.get("environments")
+    overlays = spec.get("environments", {})
+    if not isinstance(overlays, dict) or not all(isinstance(each, dict) for each in overlays.values()):
+        return Merged(document)
     base = {key: value for key, value in spec.items() if key != "environments"}
-    overlay = overlays.get(environment) if isinstance(overlays, dict) else None
-    if not isinstance(overlay, dict):
+    overlay = overlays.get(environment)
+    if overlay is None:
         return Merged({**document, "spec": base})
     origins: dict[KeyPath, KeyPath] = {}
     merged = _merge(base, overlay, ("spec",), ("spec", "environments", environment), origins)

@@ -171,6 +171,8 @@ def _explain(finding: _Finding) -> _Said:
     types = [detail["type"] for detail in finding.details]
     if "unit" in types:
         return _unit(finding)
+    if "finite_number" in types:
+        return _Said("AIF207", f"`{finding.name}` must be a finite number, found {_show(finding.value)}")
     if any(type_ in _TYPES for type_ in types):
         return _wrong_type(finding)
     return _WORDS.get(types[0], _otherwise)(finding)

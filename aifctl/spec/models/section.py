@@ -57,10 +57,11 @@ def parse_cpu(value: Any) -> float:
 
 
 Integer = Annotated[int, Strict()]
-Number = Annotated[float, Strict()]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+"""JSON has no infinities and no NaN, so neither a step's arguments nor its identity could hold one."""
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
-Scalar = Annotated[bool, Strict()] | Annotated[int, Strict()] | Annotated[float, Strict()] | Annotated[str, Strict()]
+Scalar = Flag | Integer | Number | Text
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
