@@ -30,9 +30,12 @@ class Findings(Report):
 
 @dataclass(frozen=True, slots=True)
 class CompiledModel:
+    """`clean`: nothing was found in it, no warning either."""
+
     unit: Unit
     bundle: ir.Bundle
     manifests: tuple[Manifest, ...] = ()
+    clean: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +83,26 @@ def compile_unit(
         return None, found
     bundle = lowering.lower(unit, repository.platform, shown(unit.document.path, repository.root), options)
     if unit.environment.local:
-        return CompiledModel(unit, bundle), found
+        return CompiledModel(unit, bundle, clean=not found), found
     try:
-        return CompiledModel(unit, bundle, tuple(render(bundle))), found
+        return CompiledModel(unit, bundle, tuple(render(bundle)), clean=not found), found
     except Report as report:
         return None, [*found, *report.diagnostics]
 
 
 def finish(repository: Repository, found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """What loading found and these, each once, with positions, in the order of files and lines."""
-    resolved = source.resolve([*repository.diagnostics, *found], repository.texts)
-    return tuple(sorted(_once(resolved), key=_place))
+    return ordered(source.resolve([*repository.diagnostics, *found], repository.texts))
+
+
+def merge(compiled: Iterable[Compiled]) -> tuple[Diagnostic, ...]:
+    """The findings of several environments, each once: most concern the spec as such."""
+    return ordered(d for each in compiled for d in each.diagnostics)
+
+
+def ordered(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Each once, in the order of files and lines; what stands in one place stays in the order it came."""
+    return tuple(sorted(_once(found), key=_place))
 
 
 def _once(found: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
@@ -105,8 +117,3 @@ def _once(found: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
 def _place(diagnostic: Diagnostic) -> tuple[str, int, int]:
     position = diagnostic.position
     return (position.file, position.line, position.column) if position is not None else ("", 0, 0)
-
-
-def merge(compiled: Iterable[Compiled]) -> tuple[Diagnostic, ...]:
-    """The findings of several environments, each once: most concern the spec as such."""
-    return tuple(sorted(_once(d for each in compiled for d in each.diagnostics), key=_place))

@@ -31,16 +31,19 @@ class Scope:
     """Environments of which every model was compiled: folders of other models are stale too …"""
     failed: frozenset[tuple[str, str]] = frozenset()
     """… but for these (environment, model), which could not be compiled: nothing of them changes."""
+    kept: frozenset[str] = frozenset()
+    """Folders that another call of `write` answers for: nothing there is stale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Paths relative to the root, sorted."""
+    """Paths relative to the root, sorted. `stats` says of new, changed and unchanged files what they were left as."""
 
     new: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
+    stats: Mapping[str, os.stat_result] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def differs(self) -> bool:
@@ -78,9 +81,9 @@ def _compare(disk: _Disk, files: Mapping[str, bytes], scope: Scope) -> Written:
     for path in sorted(files):
         found = disk.read(path)
         sorts["new" if found is None else "unchanged" if found == files[path] else "changed"].append(path)
-    folders = {folder for folder in _folders(disk, scope) if not _is_failed(folder, scope)}
-    stale = [path for folder in sorted(folders) for path in disk.rendered(folder) if path not in files]
-    return Written(tuple(sorts["new"]), tuple(sorts["changed"]), tuple(stale), tuple(sorts["unchanged"]))
+    folders = {folder for folder in _folders(disk, scope) if folder not in scope.kept and not _is_failed(folder, scope)}
+    stale = sorted(path for folder in folders for path in disk.rendered(folder) if path not in files)
+    return Written(tuple(sorts["new"]), tuple(sorts["changed"]), tuple(stale), tuple(sorts["unchanged"]), disk.stats)
 
 
 def _folders(disk: _Disk, scope: Scope) -> Iterator[str]:
@@ -105,6 +108,8 @@ class _Disk:
     root: Path
     known: dict[str, bool] = field(default_factory=dict)
     """Folder → whether it is there; each is looked at once."""
+    stats: dict[str, os.stat_result] = field(default_factory=dict)
+    """File → what it was when it was read or replaced here."""
 
     def read(self, path: str) -> bytes | None:
         """None where there is no file; b"" marks a link, which no manifest equals."""
@@ -112,7 +117,7 @@ class _Disk:
         if not self._is_there(folder):
             return None
         try:
-            handle = os.open(self.root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(f"{self.root}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError:
@@ -120,6 +125,7 @@ class _Disk:
                 return b""
             raise
         with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+            self.stats[path] = os.fstat(handle)
             return file.read()
 
     def replace(self, path: str, content: bytes) -> None:
@@ -129,9 +135,12 @@ class _Disk:
         temporary = f"{target}.{os.getpid()}{TEMPORARY}"
         try:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-            with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
-                file.write(content)
+            with open(handle, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+                left = memoryview(content)
+                while left:
+                    left = left[file.write(left) :]
             os.replace(temporary, target)  # noqa: PTH105 - hot: 12,000 times for a fleet
+            self.stats[path] = os.lstat(target)
         except OSError:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)  # noqa: PTH108

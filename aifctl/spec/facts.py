@@ -59,6 +59,8 @@ class Facts:
     data: dict[str, DataFact]
     code: CodeFact | None
     requirements: RequirementsFact | None
+    paths: tuple[str, ...] = ()
+    """Files and folders that were looked at, relative to the spec's folder."""
 
 
 def gather(spec: ModelSpec, folder: Path) -> Facts:
@@ -67,7 +69,9 @@ def gather(spec: ModelSpec, folder: Path) -> Facts:
     code = spec.code
     tree = _code(folder, code.path) if code is not None and code.path is not None else None
     required = code.requirements if code is not None else None
-    return Facts(data, tree, _requirements(folder, required) if required is not None else None)
+    named = (*(d.source.path for d in spec.datasets), code.path if code is not None else None, required)
+    paths = tuple(path for path in named if path is not None)
+    return Facts(data, tree, _requirements(folder, required) if required is not None else None, paths)
 
 
 def _data(folder: Path, relative: str) -> DataFact:

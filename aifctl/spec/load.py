@@ -168,6 +168,13 @@ def lock_path(document: Document, name: str) -> Path:
     return document.path.parent / f"{name}.lock.yaml"
 
 
+def inputs(repository: Repository, unit: Unit) -> list[Path]:
+    """Files and folders that this unit was loaded from, there or not."""
+    release = release_path(repository.root, unit.environment.name, unit.name)
+    named = (unit.folder / path for path in unit.facts.paths)
+    return [unit.document.path, lock_path(unit.document, unit.name), release, *named]
+
+
 def release_path(root: Path, environment: str, name: str) -> Path:
     return root / "releases" / environment / f"{name}.yaml"
 
