@@ -48,11 +48,13 @@ def find_platform(paths: list[Path]) -> Path | None:
 
 
 def root_of(paths: list[Path], chosen: Chosen, platform: Path | None) -> Path:
-    """The platform file's folder; without one, what all files have in common."""
+    """The platform file's folder; without one the working folder, so that commands given there agree on one store, or
+    what all files have in common where they lie elsewhere."""
     if platform is not None:
         return platform.parent.absolute()
     folders = [str((path if path.is_dir() else path.parent).absolute()) for path in ([f for f, _ in chosen] or paths)]
-    return Path(os.path.commonpath(folders)).absolute() if folders else Path.cwd()
+    common, here = Path(os.path.commonpath(folders)) if folders else Path.cwd(), Path.cwd()
+    return here if common.is_relative_to(here) else common
 
 
 def _below(folder: Path) -> Iterator[Path]:
