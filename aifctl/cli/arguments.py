@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aifctl.cli import completion
 from aifctl.diagnostics import Diagnostic, Report
 
 if TYPE_CHECKING:
@@ -16,19 +18,34 @@ if TYPE_CHECKING:
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
-        help="Spec files, folders or globs; this folder when left out.", show_default=False, metavar="[PATH]..."
+        help="Spec files, folders or globs; the whole repository when left out.", show_default=False, metavar="PATH"
     ),
 ]
-Spec = Annotated[Path, typer.Argument(help="A model's spec file, or a folder that holds one.", show_default=False)]
-Name = Annotated[str, typer.Argument(help="A model's name, or its spec file.", show_default=False, metavar="MODEL")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A model's name, its spec file, or a folder with one.",
+        show_default=False,
+        metavar="MODEL",
+        autocompletion=completion.models,
+    ),
+]
 PlatformFile = Annotated[
     Path | None,
     typer.Option("--platform", help="Platform file; the nearest platform.yaml above the specs when left out."),
 ]
 Env = Annotated[
-    str | None, typer.Option("--env", "-e", help="Environment of the platform; every one that applies when left out.")
+    str | None,
+    typer.Option(
+        "--env",
+        "-e",
+        help="Environment of the platform; every one that applies when left out.",
+        autocompletion=completion.environments,
+    ),
 ]
-OneEnv = Annotated[str, typer.Option("--env", "-e", help="Environment of the platform.")]
+OneEnv = Annotated[
+    str, typer.Option("--env", "-e", help="Environment of the platform.", autocompletion=completion.environments)
+]
 
 
 STORE = ".aif"
@@ -37,18 +54,26 @@ STORE = ".aif"
 
 def root() -> Path:
     """The repository's root above the working folder: where its platform file lies, else the folder itself."""
-    from aifctl.spec import load
+    from aifctl.spec.files import find_platform
 
-    platform = load.find_platform([Path()])
+    platform = find_platform([Path()])
     return platform.parent if platform is not None else Path.cwd()
 
 
 def repository(paths: list[Path] | None, platform: Path | None = None) -> Repository:
+    """What lies below the paths; the whole repository when there are none, from wherever in it that is asked."""
     from aifctl.spec import load
+
+    return load.load(roots(paths, platform), platform)
+
+
+def roots(paths: list[Path] | None, platform: Path | None = None) -> list[Path]:
+    """The paths, or the repository's own. Raises Report where the platform file is not there."""
+    from aifctl.spec.paths import shown
 
     if platform is not None and not platform.is_file():
         raise Report(Diagnostic("AIF113", f"no such file: {platform}"))
-    return load.load(paths or [Path()], platform)
+    return paths or [Path(shown(root() if platform is None else platform.parent, Path.cwd()))]
 
 
 def environments(loaded: Repository, name: str | None, *, clusters_only: bool = False) -> list[Environment]:
@@ -67,8 +92,18 @@ def environments(loaded: Repository, name: str | None, *, clusters_only: bool = 
 
 
 def one_model(target: str) -> tuple[Repository, str | None]:
-    """The repository that a model's name or spec file lies in, and the name where it was one. Raises Report."""
+    """The repository that a model's name or spec file lies in, and the name where it was one. Raises Report.
+
+    A word that is both a model's name and a folder here (its own, or that of its code) is the name.
+    """
     path = Path(target)
-    if path.exists() or path.suffix in (".yaml", ".yml"):
+    if path.suffix in (".yaml", ".yml") or os.sep in target or target in (os.curdir, os.pardir):
         return repository([path]), None
-    return repository(None).narrowed(target), target
+    if not path.exists():
+        return repository(None).narrowed(target), target
+    try:
+        whole = repository(None)
+    except Report:
+        return repository([path]), None
+    named = any(document.model_name == target for document in whole.documents)
+    return (whole.narrowed(target), target) if named else (repository([path]), None)

@@ -21,27 +21,46 @@ def render(
         bool, typer.Option("--check", help="Write nothing; exit code 2 if the tree is out of date.")
     ] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the manifests instead of writing files.")] = False,
+    cache: Annotated[bool, typer.Option(help="Leave models alone of which nothing has changed since.")] = True,
     form: Annotated[output.Output, typer.Option("--output", "-o", help="text or json.")] = output.Output.TEXT,
 ) -> int:
     """Compile specs to plain manifests, one object a file, for Git.
 
-    The tree is rendered/<environment>/<namespace>/<model>/{setup,run,serve}/<kind>-<name>.yaml. Its bytes depend on
-    the specs alone; files of objects that are gone are removed. A model with errors keeps the files it has.
+    The tree is rendered/<environment>/<namespace>/<model>/, in it setup, run and serve. Its bytes depend on the specs
+    alone; files of objects that are gone are removed. A model with errors keeps the files it has.
 
-    Examples:  aifctl render    aifctl render models/digits --env lab --stdout    aifctl render --check
+    Examples:
+        aifctl render
+        aifctl render models/digits --env lab --stdout
+        aifctl render --check
     """
+    if stdout:
+        return _stream(paths, platform, env)
+    from aifctl.delivery import fleet, tree
+
+    request = fleet.Request(
+        roots=arguments.roots(paths, platform),
+        whole=not paths,
+        platform=platform,
+        name=env,
+        choose=lambda loaded: arguments.environments(loaded, env, clusters_only=True),
+        out=out,
+        dry=check,
+        cached=cache,
+    )
+    done = fleet.render(request, tell=output.show)
+    if form is output.Output.JSON:
+        output.as_json(tree.as_json(done.written, check))
+    else:
+        print(tree.as_text(done.written, check))
+    return 1 if done.failed else 2 if check and done.written.differs else 0
+
+
+def _stream(paths: list[Path] | None, platform: Path | None, env: str | None) -> int:
     from aifctl.delivery import tree
 
     loaded = arguments.repository(paths, platform)
     rendered = tree.render(loaded, arguments.environments(loaded, env, clusters_only=True), complete=not paths)
     output.show(rendered.diagnostics, loaded.texts)
-    errors = 1 if output.failed(rendered.diagnostics) else 0
-    if stdout:
-        print(rendered.stream(), end="")
-        return errors
-    written = tree.put(rendered, out, dry=check)
-    if form is output.Output.JSON:
-        output.as_json(tree.as_json(written, check))
-    else:
-        print(tree.as_text(written, check))
-    return errors or (2 if check and written.differs else 0)
+    print(rendered.stream(), end="")
+    return 1 if output.failed(rendered.diagnostics) else 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aifctl import pipeline
-from aifctl.diagnostics import Diagnostic
+from aifctl.diagnostics import Diagnostic, Severity
 from aifctl.pipeline import Compiled
 from aifctl.render.tree import tree
 from aifctl.render.write import Scope, Written, check, folder_of, write
@@ -40,15 +41,10 @@ class Rendered:
             for document in self.repository.documents
             if document.key in compiled.broken
         }
-        # A spec that has no readable name might be any model's: then nothing of another's is removed.
-        unreadable = any(not name for _, name in failed) or any(
-            d.code.startswith("AIF1") for d in self.repository.diagnostics
-        )
+        complete = self.complete and is_known(failed, self.repository.diagnostics)
         return Scope(
             folders=frozenset(folder_of(model.bundle) for compiled in self.environments for model in compiled.models),
-            complete=frozenset(
-                compiled.environment.name for compiled in self.environments if self.complete and not unreadable
-            ),
+            complete=frozenset(compiled.environment.name for compiled in self.environments if complete),
             failed=frozenset(failed),
         )
 
@@ -66,6 +62,12 @@ def put(rendered: Rendered, out: Path | None, *, dry: bool) -> Written:
     """Writes the tree, or (dry) says what writing would do. `out` replaces the folder `rendered` of the repository."""
     root, files = place(rendered.repository, out), rendered.files
     return check(root, files, rendered.scope) if dry else write(root, files, rendered.scope)
+
+
+def is_known(failed: Iterable[tuple[str, str]], loaded: Iterable[Diagnostic]) -> bool:
+    """Whether every model's name is: a spec without a readable one might be any's, so then nothing counts as gone."""
+    unreadable = any(d.code.startswith("AIF1") and d.severity is Severity.ERROR for d in loaded)
+    return not unreadable and all(name for _, name in failed)
 
 
 def place(repository: Repository, out: Path | None) -> Path:
