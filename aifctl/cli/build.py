@@ -20,7 +20,9 @@ def build(
     It starts from that image, installs the locked packages by hash and adds the code. Build and push it with any
     builder, then name it by digest in `code.image`.
 
-    Example:  aifctl lock models/digits && aifctl build digits --env lab
+    Examples:
+        aifctl lock models/digits
+        aifctl build digits --env lab
     """
     from aifctl.delivery import image
 

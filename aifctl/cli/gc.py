@@ -17,9 +17,12 @@ def gc(
 ) -> int:
     """Free artifacts of this machine's store (.aif) that no release, no recent run and no running one reaches.
 
-    Says what could go, and deletes only with --delete. Pruning manifests never touches artifacts; this does.
+    Says what could go, and deletes only with --delete. Releases that a commit of the last --older-than named count as
+    releases, so that a revert finds what it goes back to.
 
-    Examples:  aifctl gc    aifctl gc --older-than 1d --keep-runs 1 --delete
+    Examples:
+        aifctl gc
+        aifctl gc --older-than 1d --keep-runs 1 --delete
     """
     from aifctl.delivery import collecting
 
@@ -32,6 +35,8 @@ def gc(
         done = collect(plan)
         output.show(done.diagnostics, {})
         garbage = done.freed
-    show = collecting.as_json if form is output.Output.JSON else collecting.as_text
-    print(show(garbage, delete))
-    return 0
+    if form is output.Output.JSON:
+        output.as_json(collecting.as_json(garbage, delete))
+    else:
+        print(collecting.as_text(garbage, delete))
+    return 1 if output.failed(plan.diagnostics) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -22,7 +23,9 @@ def lock(
     The only command that needs the network or reads big data; everything else reads the lock. Only --update moves a
     pin that is there.
 
-    Examples:  aifctl lock models/digits    aifctl lock --update
+    Examples:
+        aifctl lock models/digits
+        aifctl lock --update
     """
     from aifctl.delivery import locking
 
@@ -30,7 +33,7 @@ def lock(
     done = locking.lock(loaded, update)
     output.show(done.diagnostics, loaded.texts)
     if form is output.Output.JSON:
-        output.as_json([{"file": row.file, "changed": row.changed, "pinned": list(row.pinned)} for row in done.rows])
+        output.as_json({"locks": [asdict(row) for row in done.rows]})
     else:
         for row in done.rows:
             print(f"{row.file}  {'written' if row.changed else 'unchanged'}  {', '.join(row.pinned)}".rstrip())

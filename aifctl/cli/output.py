@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from io import TextIOWrapper
 from typing import IO, Any
 
 from aifctl.diagnostics import Diagnostic, Severity
@@ -24,16 +25,22 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class View(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
 def show(diagnostics: Sequence[Diagnostic], texts: Mapping[str, str], form: Format = Format.TEXT) -> None:
     """Prints findings: text to stderr, formats for machines to stdout (JSON and SARIF also where there is nothing)."""
     from aifctl.diagnostics import format as formats
 
     if form is Format.JSON:
-        print(formats.as_json(diagnostics))
+        data(formats.as_json(diagnostics) + "\n")
     elif form is Format.SARIF:
-        print(formats.sarif(diagnostics))
+        data(formats.sarif(diagnostics) + "\n")
     elif form is Format.GITHUB:
-        print(formats.github(diagnostics), end="")
+        data(formats.github(diagnostics))
     elif diagnostics:
         print(formats.text(diagnostics, texts, color=colored(sys.stderr)), file=sys.stderr, end="")
 
@@ -47,5 +54,19 @@ def colored(stream: IO[str]) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-def as_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False))
+VERSION = "1.0"
+
+
+def as_json(value: dict[str, Any]) -> None:
+    """A result for scripts. The first number of its version moves when something is removed or changes its meaning."""
+    data(json.dumps({"format_version": VERSION} | value, indent=2, ensure_ascii=False) + "\n")
+
+
+def data(text: str) -> None:
+    """Text for machines, always UTF-8: a locale must not change what the next program reads."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    else:
+        print(text, end="")

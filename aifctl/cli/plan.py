@@ -21,15 +21,20 @@ def plan(
     ] = "tree",
     out: Annotated[Path | None, typer.Option("--out", help="Folder that holds `rendered/`.")] = None,
     form: Annotated[
-        str, typer.Option("--output", "-o", help="text, json (versioned), or markdown for a pull request.")
-    ] = "text",
+        output.View, typer.Option("--output", "-o", help="text, json (versioned), or markdown for a pull request.")
+    ] = output.View.TEXT,
 ) -> int:
     """Show what would change, field by field, and which steps would run again and why. Needs no cluster.
 
     Against a Git ref, the specs as they were then are compiled and compared, so a rendered tree need not exist.
+
     Exit code 0 if nothing changes, 2 if something does, 1 on an error.
 
-    Examples:  aifctl plan    aifctl plan --env prod --against main    aifctl plan --against origin/main -o markdown
+    Examples:
+        aifctl plan
+        aifctl plan models/digits --env lab
+        aifctl plan --env prod --against main
+        aifctl plan --against origin/main --output markdown
     """
     from aifctl.delivery import planning, tree
 
@@ -38,7 +43,8 @@ def plan(
     planned = planning.plan(rendered, against, out, paths or [])
     output.show(planned.diagnostics, loaded.texts)
     width = shutil.get_terminal_size((100, 24)).columns
-    print(planned.view(form, output.colored(sys.stdout), width), end="")
+    shown = planned.view(form, output.colored(sys.stdout), width)
+    print(shown, end="") if form is output.View.TEXT else output.data(shown)
     if output.failed(planned.diagnostics):
         return 1
     return 2 if planned.differs else 0

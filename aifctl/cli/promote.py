@@ -7,17 +7,28 @@ from typing import Annotated
 
 import typer
 
-from aifctl.cli import arguments, output
+from aifctl.cli import arguments, completion, output
 
 
 def promote(
     model: arguments.Name,
     env: arguments.OneEnv,
     run: Annotated[
-        str | None, typer.Option("--run", help="Run to release; the newest finished one when left out.")
+        str | None,
+        typer.Option(
+            "--run",
+            help="Run of this machine to release; the newest finished one when left out.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="Environment that the run was made in.", metavar="ENV")
+        str | None,
+        typer.Option(
+            "--from",
+            help="Environment that the run was made in; the only one that trains when left out.",
+            metavar="ENV",
+            autocompletion=completion.environments,
+        ),
     ] = None,
     allow_worse: Annotated[
         bool, typer.Option("--allow-worse", help="Release it even if what serves now is better on the same rows.")
@@ -29,15 +40,19 @@ def promote(
     The comparison with what serves now is made again, on the candidate's test rows. Where the environments' stores
     differ, the bundle is copied. A rollback is a revert of the release's commit.
 
-    Examples:  aifctl promote digits --env local    aifctl promote digits --env prod --from lab
+    Examples:
+        aifctl promote digits --env local
+        aifctl promote digits --env local --run local-digits-3f9a1c20b7
+        aifctl promote digits --env prod --from lab
     """
     from aifctl.delivery import promotion
 
     loaded, name = arguments.one_model(model)
     request = promotion.Request(environment=env, run=run, source=source, allow_worse=allow_worse)
     done = promotion.promote(loaded, name, request)
+    output.show(done.diagnostics, loaded.texts)
     if form is output.Output.JSON:
-        output.as_json(asdict(done))
+        output.as_json({key: value for key, value in asdict(done).items() if key != "diagnostics"})
         return
     print(f"{done.file}  {'written' if done.changed else 'unchanged'}")
     print(f"  run        {done.run}")

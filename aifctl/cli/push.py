@@ -20,7 +20,9 @@ def push(
 
     What is there already is not sent again. Pods hold what they fetch against the digests in their arguments.
 
-    Example:  aifctl push --env lab models/digits
+    Examples:
+        aifctl push --env lab
+        aifctl push --env lab models/digits
     """
     from aifctl.delivery import pushing
 
@@ -28,10 +30,10 @@ def push(
     rows, found = pushing.push(loaded, loaded.environment(env))
     output.show(found, loaded.texts)
     if form is output.Output.JSON:
-        output.as_json([asdict(row) for row in rows])
+        output.as_json({"pushed": [asdict(row) for row in rows]})
     else:
         for row in rows:
             print(f"{row.model}  {row.what}  {row.size:,} bytes  {'sent' if row.sent else 'there already'}  {row.uri}")
-        if not rows:
+        if not rows and not output.failed(found):
             print("nothing to push: code travels in the manifests, and data is read where it lies")
     return 1 if output.failed(found) else 0

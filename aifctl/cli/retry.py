@@ -20,7 +20,9 @@ def retry(
     Run objects are created once and never changed. What the failed attempt finished is found by its digest and not
     done again. On this machine, `aifctl run` goes on by itself.
 
-    Example:  aifctl retry digits --env lab && aifctl render
+    Examples:
+        aifctl retry digits --env lab
+        aifctl render --env lab
     """
     from aifctl.delivery import retrying
 

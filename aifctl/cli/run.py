@@ -42,7 +42,11 @@ def run(
     A process a step, with the very arguments that a pod would get. What is done already is not done again: after
     Ctrl-C or a crash, the same command goes on where it was. Artifacts, logs and runs lie in .aif/.
 
-    Examples:  aifctl run models/digits/model.yaml    aifctl run digits --set training.epochs=2 --sample 500
+    Examples:
+        aifctl run digits
+        aifctl run models/digits/model.yaml --device cpu
+        aifctl run digits --set training.epochs=2 --sample 500
+        aifctl run digits --debug train
     """
     from aifctl.delivery import local
 

@@ -7,18 +7,29 @@ from typing import Annotated
 
 import typer
 
-from aifctl.cli import arguments, output
+from aifctl.cli import arguments, completion, output
 
 
 def runs(
     first: Annotated[
         str | None,
-        typer.Argument(help="A run, or the first digits of its digest.", metavar="[RUN]", show_default=False),
+        typer.Argument(
+            help="A run, or the first digits of its digest.",
+            metavar="RUN",
+            show_default=False,
+            autocompletion=completion.runs,
+        ),
     ] = None,
     second: Annotated[
-        str | None, typer.Argument(help="A run to compare it with.", metavar="[RUN]", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A run to compare it with.", metavar="OTHER", show_default=False, autocompletion=completion.runs
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Only runs of this model.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Only runs of this model.", autocompletion=completion.models),
+    ] = None,
     store: Annotated[
         Path | None, typer.Option("--store", help="Store of the runs; .aif beside the platform file when left out.")
     ] = None,
@@ -26,7 +37,12 @@ def runs(
 ) -> int:
     """List the runs of this machine; show one; or compare two: spec, parameters, metrics, artifacts, commit.
 
-    Examples:  aifctl runs    aifctl runs 3f9a1c    aifctl runs 3f9a1c 77b0e2
+    A run goes by its name, or by the first digits of the digest in it.
+
+    Examples:
+        aifctl runs
+        aifctl runs 3f9a1c
+        aifctl runs 3f9a1c 77b0e2
     """
     from aifctl.runtime import runs as records
     from aifctl.runtime.store import Store

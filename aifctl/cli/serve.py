@@ -26,8 +26,9 @@ def serve(
 
     Ends on SIGTERM or Ctrl-C, after what it is answering is answered.
 
-    Example:  aifctl serve digits --port 8080
-              curl -s localhost:8080/predict -d '{"p0": 0, "p1": 12, …}' -H 'content-type: application/json'
+    Examples:
+        aifctl serve digits --port 8080
+        curl -s localhost:8080/predict -d '{"p0": 0, "p1": 12, …}' -H 'content-type: application/json'
     """
     from aifctl.delivery import serving
 

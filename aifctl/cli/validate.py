@@ -21,7 +21,10 @@ def validate(
 
     Nothing is run and no cluster is asked. Exit code 1 if anything is wrong; warnings alone are 0.
 
-    Examples:  aifctl validate    aifctl validate models/ --env prod    aifctl validate -o github
+    Examples:
+        aifctl validate
+        aifctl validate models/ --env prod
+        aifctl validate --output github
     """
     from aifctl import pipeline
 

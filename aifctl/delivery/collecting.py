@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
 from aifctl import pipeline
+from aifctl.contract import SHORT
 from aifctl.diagnostics import Diagnostic, Report, Where
-from aifctl.spec import schema, source
+from aifctl.spec import git, schema, source
 from aifctl.spec.load import LOCAL
-from aifctl.spec.models.release import Release
+from aifctl.spec.models.release import Release, ReleaseEntry
 from aifctl.spec.models.section import parse_duration
+from aifctl.spec.paths import shown
 
 if TYPE_CHECKING:
     from aifctl.runtime.gc import Garbage, Plan
@@ -37,8 +39,9 @@ def plan(root: Path, older_than: float, keep_runs: int) -> Plan:
     newest: dict[str, list[str]] = {}
     for record in listing.records:
         newest.setdefault(record.model, []).append(record.run)
-    kept = {run for names in newest.values() for run in names[:keep_runs]}
-    return gc.plan_gc(store, _released(root), kept, time.time(), older_than)
+    entries = list(_released(root, older_than))
+    kept = {run for names in newest.values() for run in names[:keep_runs]} | {entry.run for entry in entries}
+    return gc.plan_gc(store, {each for entry in entries for each in _steps(entry)}, kept, time.time(), older_than)
 
 
 def age(text: str) -> float:
@@ -49,9 +52,9 @@ def age(text: str) -> float:
         raise Report(Diagnostic("AIF208", f"`--older-than`: {error.message()}")) from None
 
 
-def as_json(garbage: Sequence[Garbage], deleted: bool) -> str:
+def as_json(garbage: Sequence[Garbage], deleted: bool) -> dict[str, Any]:
     rows = [{"path": str(item.path), "bytes": item.bytes, "reason": item.reason} for item in garbage]
-    return json.dumps({"format_version": "1.0", "deleted": deleted, "items": rows}, indent=2)
+    return {"deleted": deleted, "items": rows}
 
 
 def as_text(garbage: Sequence[Garbage], deleted: bool) -> str:
@@ -61,16 +64,36 @@ def as_text(garbage: Sequence[Garbage], deleted: bool) -> str:
     return "\n".join([*lines, f"{total:>12,}  bytes {verb}" if garbage else "nothing to free"])
 
 
-def _released(root: Path) -> set[str]:
-    """Digests of the steps that releases of this machine stand on: training, and every bundle's export."""
-    digests: set[str] = set()
-    for path in sorted((root / "releases" / LOCAL).glob("*.yaml")):
-        text = source.read_text(path, str(path))
-        documents, found = source.parse(text, path, str(path))
-        release, problems = schema.validate(Release, documents[0].value if documents else {}, Where(str(path)))
-        if release is None:
-            raise pipeline.Findings(source.resolve([*found, *problems], {str(path): text}), {str(path): text})
-        for entry in filter(None, (release.stable, release.candidate)):
-            digests.add(entry.train)
-            digests |= {part for each in entry.exports.values() for part in each.uri.split("/") if len(part) == 64}
-    return digests
+def _released(root: Path, recent: float) -> Iterator[ReleaseEntry]:
+    """What releases of this machine name, now or in commits of the last `recent` seconds: a revert brings it back."""
+    folder = root / "releases" / LOCAL
+    for path in sorted(folder.glob("*.yaml")):
+        file = shown(path, Path.cwd())
+        yield from _entries(source.read_text(path, file), path, file)
+    for commit in _commits(root, recent):
+        for name, data in git.read_tree(root, commit, f"releases/{LOCAL}").items():
+            if name.endswith(".yaml"):
+                # What was committed broken never served.
+                with suppress(Report, UnicodeDecodeError):
+                    yield from _entries(data.decode(), folder / name, f"{commit[:SHORT]}:{name}")
+
+
+def _commits(root: Path, recent: float) -> list[str]:
+    try:
+        return git.commits_since(root, f"releases/{LOCAL}", recent)
+    except Report:
+        return []  # no Git here, or no commit yet
+
+
+def _entries(text: str, path: Path, file: str) -> Iterator[ReleaseEntry]:
+    documents, found = source.parse(text, path, file)
+    release, problems = schema.validate(Release, documents[0].value if documents else {}, Where(file))
+    if release is None:
+        raise pipeline.Findings(source.resolve([*found, *problems], {file: text}), {file: text})
+    yield from filter(None, (release.stable, release.candidate))
+
+
+def _steps(entry: ReleaseEntry) -> Iterator[str]:
+    """Digests of the steps it stands on: training, and every bundle's export. Its run tells the others."""
+    yield entry.train
+    yield from (part for each in entry.exports.values() for part in each.uri.split("/") if len(part) == 64)

@@ -6,13 +6,15 @@ the champion is made here again, on the candidate's test rows; the bundle is cop
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aifctl import pipeline
 from aifctl.delivery.files import write_text
-from aifctl.diagnostics import Diagnostic, Report
+from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.lowering.placement import Place
 from aifctl.lowering.steps import metrics_of, prepare_name
 from aifctl.manifest import to_yaml
@@ -23,7 +25,7 @@ from aifctl.spec.models.release import Release, ReleaseEntry
 from aifctl.spec.paths import shown
 
 if TYPE_CHECKING:
-    from aifctl.runtime.store import Store
+    from aifctl.runtime.store import Published, Store
 
 STORE = ".aif"
 LOCAL_RUN = "local-"
@@ -33,10 +35,9 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`run` None takes the newest finished one (of this machine), or the one the spec stands for (of a cluster)."""
-
     environment: str
     run: str | None = None
+    """A run of this machine; None takes its newest finished one. Of a cluster it is the one the spec stands for."""
     source: str | None = None
     """Environment the run was made in; None takes `local` for `local`, else the platform's only one that trains."""
     allow_worse: bool = False
@@ -50,17 +51,81 @@ class Promoted:
     exports: tuple[str, ...]
     metrics: dict[str, float]
     champion: dict[str, float] | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    """Warnings: what did not stop the release."""
+
+
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    """Evidence of one step. What user code may have written is held against a form before it reaches a file or URL."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class _Step(_Part):
+    digest: _Digest
+    outputs: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Export(_Part):
+    digest: _Digest
+    path: Annotated[str, Field(pattern=r"^steps/[0-9a-f]{64}/attempts/[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    sha256: _Digest
+    size: Annotated[int, Field(ge=0)]
+    format: str
+    signature: dict[str, Any]
+
+
+class _Registration(_Part):
+    """registration.json, as the register step writes it."""
+
+    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=253)]
+    name: str
+    model: str
+    train: _Step
+    evaluate: _Step | None = None
+    gate: _Step | None = None
+    exports: dict[str, _Export]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        outputs = self.evaluate.outputs if self.evaluate is not None else {}
+        return {name: float(value) for name, value in outputs.get("metrics", {}).items()}
+
+    @property
+    def bounds(self) -> dict[str, dict[str, float]]:
+        """Of the gate that the run passed, whatever the spec asks for by now."""
+        return dict(self.gate.outputs.get("bounds", {})) if self.gate is not None else {}
 
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """registration.json of a run, and the store it lies in."""
+    """What a run has shown, and the store it lies in."""
 
     store: Store
-    facts: dict[str, Any]
+    facts: _Registration
+    local: bool
     prepare: str | None
     """Digest of the main dataset's prepare step."""
     mlflow: dict[str, str]
+    commit: tuple[str | None, bool]
+    """Git commit the run was made from, and whether files differed from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Digests:
+    """Of the steps of the run to release; and the commit it was made from."""
+
+    steps: dict[str, str | None]
+    commit: tuple[str | None, bool] = (None, False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    champion: dict[str, float] | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def promote(loaded: Repository, name: str | None, request: Request) -> Promoted:
@@ -73,17 +138,18 @@ def promote(loaded: Repository, name: str | None, request: Request) -> Promoted:
     unit = only_unit(loaded, name, environment)
     origin = _origin(loaded, environment, request)
     proof = _proof(loaded, unit, origin, request)
-    run = str(proof.facts["run"])
+    run = proof.facts.run
     if run.startswith(LOCAL_RUN) and environment.name != LOCAL:
         hint = "run it on a cluster, from committed code, and promote that run"
         raise Report(Diagnostic("AIF632", f"run `{run}` was made on a laptop: only `{LOCAL}` can release it", hint))
-    champion = _compare(loaded, unit, environment, proof, request.allow_worse)
-    release = _release(loaded, unit, environment, proof, champion)
+    compared = _compare(loaded, unit, environment, proof, request.allow_worse)
+    release = _release(loaded, unit, environment, proof, compared.champion)
     path = load.release_path(loaded.root, environment.name, unit.name)
     changed = write_text(path, text(release))
-    _mirror(loaded, unit, environment, proof)
+    warnings = (*compared.diagnostics, *_mirror(loaded, environment, proof))
     entry = release.stable
-    return Promoted(shown(path, Path.cwd()), changed, run, tuple(entry.exports), dict(entry.evidence.metrics), champion)
+    metrics, champion = dict(entry.evidence.metrics), entry.evidence.champion
+    return Promoted(shown(path, Path.cwd()), changed, run, tuple(entry.exports), metrics, champion, warnings)
 
 
 def text(release: Release) -> str:
@@ -129,6 +195,9 @@ def _origin(loaded: Repository, environment: Environment, request: Request) -> E
 def _proof(loaded: Repository, unit: Unit, origin: Environment, request: Request) -> _Proof:
     from aifctl.runtime.store import Store
 
+    if "train" not in origin.roles:
+        hint = "name one that trains with --from"
+        raise Report(Diagnostic("AIF633", f"environment `{origin.name}` makes no runs: it only serves", hint))
     if origin.local:
         store = Store(loaded.root / STORE)
         digests = _local_digests(store, unit.name, request.run)
@@ -138,19 +207,38 @@ def _proof(loaded: Repository, unit: Unit, origin: Environment, request: Request
                 Diagnostic("AIF630", f"environment `{origin.name}` has no store", "give it one in the platform file")
             )
         store = Store(origin.store.uri)
-        digests = _compiled_digests(loaded, unit, origin)
-    register = digests.get("register")
+        digests = _compiled_digests(loaded, unit, origin, request.run)
+    register = digests.steps.get("register")
     published = store.find(register) if register is not None else None
     if published is None:
         hint = f"`aifctl run {unit.name}` makes one" if origin.local else "wait until its Workflow has succeeded"
         raise Report(Diagnostic("AIF634", f"no run of `{unit.name}` that passed its gates is in {store.uri}", hint))
-    facts = published.read_json("registration.json")
     dataset = unit.spec.main_dataset
-    prepare = digests.get(prepare_name(Place(unit, loaded.platform), dataset.name)) if dataset is not None else None
-    return _Proof(store, facts, prepare, dict(published.outputs.get("mlflow", {})))
+    prepare = prepare_name(Place(unit, loaded.platform), dataset.name) if dataset is not None else ""
+    return _Proof(
+        store=store,
+        facts=_registration(published, unit.name),
+        local=origin.local,
+        prepare=digests.steps.get(prepare),
+        mlflow=dict(published.outputs.get("mlflow", {})),
+        commit=digests.commit,
+    )
 
 
-def _local_digests(store: Store, model: str, run: str | None) -> dict[str, str | None]:
+def _registration(published: Published, model: str) -> _Registration:
+    try:
+        facts = _Registration.model_validate(published.read_json("registration.json"))
+        if facts.model != model:
+            raise ValueError(f"it is of model `{facts.model}`")
+    except ValueError as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first is not None else str(error)
+        message = f"registration.json of step {published.label} is not what a register step writes: {reason}"
+        raise Report(Diagnostic("AIF803", message, "remove the step's folder from the store to run it again")) from None
+    return facts
+
+
+def _local_digests(store: Store, model: str, run: str | None) -> _Digests:
     from aifctl.runtime import runs
 
     listing = runs.list_runs(store, model)
@@ -163,101 +251,127 @@ def _local_digests(store: Store, model: str, run: str | None) -> dict[str, str |
     else:
         done = [record for record in listing.records if record.state == "done"]
         if not done:
-            return {}
+            return _Digests({})
         record = done[0]
-    return {name: step.digest for name, step in record.steps.items()}
+    commit = record.git.get("commit")
+    made_from = (str(commit), bool(record.git.get("dirty"))) if commit else (None, False)
+    return _Digests({name: step.digest for name, step in record.steps.items()}, made_from)
 
 
-def _compiled_digests(loaded: Repository, unit: Unit, origin: Environment) -> dict[str, str | None]:
-    compiled = pipeline.compile_environment(loaded, origin)
-    model = next((model for model in compiled.models if model.unit.name == unit.name), None)
+def _compiled_digests(loaded: Repository, unit: Unit, origin: Environment, wanted: str | None) -> _Digests:
+    model, found = pipeline.compile_unit(loaded, only_unit(loaded, unit.name, origin))
     if model is None or model.bundle.run is None:
-        raise pipeline.Findings(compiled.diagnostics, loaded.texts)
-    return {step.name: step.spec.digest for step in model.bundle.run.steps}
+        raise pipeline.Findings(pipeline.finish(loaded, found), loaded.texts)
+    run = model.bundle.run
+    if wanted not in (None, run.name):
+        message = f"the spec, as it is, stands for run `{run.name}` of `{origin.name}`, not for `{wanted}`"
+        raise Report(Diagnostic("AIF634", message, "check out the commit that made that run, or leave --run out"))
+    return _Digests({step.name: step.spec.digest for step in run.steps}, _git(loaded))
 
 
-def _compare(
-    loaded: Repository, unit: Unit, environment: Environment, proof: _Proof, allow_worse: bool
-) -> dict[str, float] | None:
-    """The champion's metrics on the candidate's test rows; None where there is none, or no comparison was asked for."""
-    release, serving = unit.release, unit.spec.serving
-    if unit.spec.evaluation.compare_with != "champion" or release is None or proof.prepare is None:
-        return None
-    entry = release.stable
+def _compare(loaded: Repository, unit: Unit, environment: Environment, proof: _Proof, allow_worse: bool) -> _Compared:
+    """The champion's metrics on the candidate's test rows; none where there is no champion, or nobody asked for it.
+
+    With `allow_worse` nothing that speaks against the candidate stops it; it is said as a warning. A run that serves
+    already is not compared with itself: what was found when it was released stays.
+    """
+    entry = unit.release.stable if unit.release is not None else None
+    if unit.spec.evaluation.compare_with != "champion" or entry is None:
+        return _Compared()
+    if entry.train == proof.facts.train.digest:
+        return _Compared(entry.evidence.champion)
+    try:
+        measured = _measure(loaded, unit, environment, proof)
+    except Report as report:
+        if not allow_worse:
+            raise
+        return _Compared(None, tuple(replace(d, severity=Severity.WARNING, hint=None) for d in report.diagnostics))
+    worse = _worse(metrics_of(Place(unit, loaded.platform)), proof.facts.metrics, measured)
+    if worse is not None and not allow_worse:
+        raise Report(worse)
+    return _Compared(measured, () if worse is None else (replace(worse, severity=Severity.WARNING, hint=None),))
+
+
+def _measure(loaded: Repository, unit: Unit, environment: Environment, proof: _Proof) -> dict[str, float]:
+    assert unit.release is not None
+    entry, serving = unit.release.stable, unit.spec.serving
     name = serving.export if serving is not None and serving.export in entry.exports else next(iter(entry.exports))
     bundle = entry.exports[name]
+    if proof.prepare is None:
+        message = "the candidate's test rows can't be found: its data is not pinned"
+        raise Report(Diagnostic("AIF637", message, "pin it with `aifctl lock`, or release with --allow-worse"))
     from aifctl.runtime import champion
 
-    metrics = metrics_of(Place(unit, loaded.platform))
-    measured = champion.measure(
+    return champion.measure(
         champion.Question(
             bundle=bundle_location(loaded, environment, bundle.uri),
             sha256=bundle.sha256,
             store=proof.store,
             prepare=proof.prepare,
             split=unit.spec.evaluation.split,
-            metrics=metrics,
+            metrics=metrics_of(Place(unit, loaded.platform)),
         )
     )
-    mine = _metrics(proof)
-    worse = [
-        m for m in metrics if m in measured and m in mine and champion.is_worse(m, mine[m], measured[m], TOLERANCE)
-    ]
-    if worse and metrics[0] in worse and not allow_worse:
-        first = metrics[0]
-        notes = tuple(
-            f"{m:<16} candidate {mine[m]:.6g}   champion {measured[m]:.6g}"
-            for m in metrics
-            if m in measured and m in mine
-        )
-        message = f"{first} {mine[first]:.6g} is worse than the champion's {measured[first]:.6g} on the same rows"
-        hint = "improve the model, or release it all the same with --allow-worse"
-        raise Report(Diagnostic("AIF635", message, hint, notes=notes))
-    return measured
 
 
-def _metrics(proof: _Proof) -> dict[str, float]:
-    evaluated = proof.facts.get("evaluate") or {"outputs": {}}
-    return {name: float(value) for name, value in evaluated["outputs"].get("metrics", {}).items()}
+def _worse(metrics: tuple[str, ...], mine: dict[str, float], champions: dict[str, float]) -> Diagnostic | None:
+    """A finding where the candidate is worse in the first metric, with all that both have."""
+    from aifctl.runtime import champion
+
+    both = [name for name in metrics if name in mine and name in champions]
+    if not both or not champion.is_worse(both[0], mine[both[0]], champions[both[0]], TOLERANCE):
+        return None
+    first, width = both[0], max(map(len, [*both, "metric"]))
+    rows = [f"{name:<{width}}  {mine[name]:>10.6g}  {champions[name]:>10.6g}" for name in both]
+    message = f"{first} {mine[first]:.6g} is worse than the champion's {champions[first]:.6g} on the same rows"
+    hint = "improve the model, or release it all the same with --allow-worse"
+    table = "\n".join([f"{'metric':<{width}}  {'candidate':>10}  {'champion':>10}", *rows])
+    return Diagnostic("AIF635", message, hint, notes=(table,))
 
 
 def _release(
     loaded: Repository, unit: Unit, environment: Environment, proof: _Proof, champion: dict[str, float] | None
 ) -> Release:
-    exports = {name: _place(loaded, unit, environment, proof, each) for name, each in proof.facts["exports"].items()}
-    signature = next((each["signature"] for each in proof.facts["exports"].values()), None)
-    if not exports or signature is None:
+    facts = proof.facts
+    if not facts.exports:
         hint = "add one to `export`, such as `{name: onnx, format: onnx}`"
-        raise Report(Diagnostic("AIF636", f"run `{proof.facts['run']}` has no export, so nothing to serve", hint))
-    gate = {name: bound.model_dump(exclude_none=True) for name, bound in unit.spec.evaluation.gate.items()}
-    git = _git(loaded)
+        raise Report(Diagnostic("AIF636", f"run `{facts.run}` has no export, so nothing to serve", hint))
+    exports = {name: _place(loaded, unit, environment, proof, each) for name, each in sorted(facts.exports.items())}
     image = loaded.platform.spec.images.serve if loaded.platform is not None and not environment.local else None
+    before = unit.release.stable if unit.release is not None else None
+    # The same run again is the same release: later commits do not make it another.
+    commit = (before.commit, before.dirty) if before is not None and before.run == facts.run else proof.commit
     entry = ReleaseEntry(
-        run=str(proof.facts["run"]),
-        train=proof.facts["train"]["digest"],
+        run=facts.run,
+        train=facts.train.digest,
         exports=exports,
-        signature=signature,
+        signature=_without_none(facts.exports[next(iter(exports))].signature),
         image=image,
-        commit=git[0],
-        dirty=git[1],
-        evidence={"metrics": _metrics(proof), "gate": gate, "champion": champion},
+        commit=commit[0],
+        dirty=commit[1],
+        evidence={"metrics": facts.metrics, "gate": facts.bounds, "champion": champion},
     )
     metadata = {"name": unit.name, "environment": environment.name}
     return Release(apiVersion="aif.dev/v1alpha1", kind="Release", metadata=metadata, stable=entry)
 
 
-def _place(
-    loaded: Repository, unit: Unit, environment: Environment, proof: _Proof, facts: dict[str, Any]
-) -> dict[str, Any]:
+def _without_none(value: Any) -> Any:
+    """A release is read by people: what a tensor does not have is left out."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def _place(loaded: Repository, unit: Unit, environment: Environment, proof: _Proof, facts: _Export) -> dict[str, Any]:
     """The bundle's entry; its files are copied where the serving environment has a store of its own."""
-    sha256 = facts["sha256"]
+    sha256 = facts.sha256
     target = environment.store.uri if environment.store is not None else None
     local = proof.store.local
     if target is not None and target.rstrip("/") != proof.store.uri.rstrip("/"):
         from aifctl.runtime.store import Store
 
         folder = f"bundles/{unit.name}/{sha256[:16]}"
-        published, other = proof.store.find(facts["digest"]), Store(target)
+        published, other = proof.store.find(facts.digest), Store(target)
         if published is None:
             raise Report(
                 Diagnostic("AIF634", f"bundle {sha256[:10]} is no longer in {proof.store.uri}", "run it again")
@@ -266,11 +380,11 @@ def _place(
         for name in published.files:
             other.send(f"{folder}/{name}", published.path / name)
         uri = f"{target.rstrip('/')}/{folder}"
-    elif local is not None:
-        uri = (local / facts["path"]).relative_to(loaded.root).as_posix()
+    elif proof.local and local is not None:
+        uri = (local / facts.path).relative_to(loaded.root).as_posix()
     else:
-        uri = f"{proof.store.uri.rstrip('/')}/{facts['path']}"
-    return {"uri": uri, "sha256": sha256, "format": facts["format"], "size": facts["size"]}
+        uri = f"{proof.store.uri.rstrip('/')}/{facts.path}"
+    return {"uri": uri, "sha256": sha256, "format": facts.format, "size": facts.size}
 
 
 def _git(loaded: Repository) -> tuple[str | None, bool]:
@@ -283,12 +397,21 @@ def _git(loaded: Repository) -> tuple[str | None, bool]:
     return commit.sha, commit.dirty
 
 
-def _mirror(loaded: Repository, unit: Unit, environment: Environment, proof: _Proof) -> None:
-    """MLflow's alias `champion-<env>` follows the release; nothing reads it back."""
+def _mirror(loaded: Repository, environment: Environment, proof: _Proof) -> tuple[Diagnostic, ...]:
+    """MLflow's alias `champion-<env>` follows the release; nothing reads it back, so it may fail with a warning."""
     from aifctl.runtime import champion
 
-    uri = f"sqlite:///{loaded.root / STORE / 'mlflow.db'}" if environment.local else None
-    if uri is None and loaded.platform is not None:
-        uri = loaded.platform.spec.tracking.mlflow
-    if uri is not None and proof.mlflow:
-        champion.mirror(uri, unit.spec.registry.name or unit.name, proof.mlflow, f"champion-{environment.name}")
+    if environment.local:
+        uri: str | None = f"sqlite:///{loaded.root / STORE / 'mlflow.db'}"
+    else:
+        uri = loaded.platform.spec.tracking.mlflow if loaded.platform is not None else None
+    if uri is None or not proof.mlflow:
+        return ()
+    name, exports = proof.facts.name, tuple(proof.facts.exports)
+    models = {name if len(exports) == 1 else f"{name}-{export}": v for export, v in proof.mlflow.items()}
+    reason = champion.mirror(uri, models, f"champion-{environment.name}")
+    if reason is None:
+        return ()
+    hint = "the release stands all the same: nothing reads the alias"
+    message = f"MLflow's alias `champion-{environment.name}` could not be moved: {reason}"
+    return (Diagnostic("AIF809", message, hint, severity=Severity.WARNING),)

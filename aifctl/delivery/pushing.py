@@ -37,7 +37,7 @@ def _push(model: CompiledModel, uri: str) -> list[Pushed]:
     from aifctl.runtime import archives
     from aifctl.runtime.store import Store
 
-    store, unit, rows = Store(uri), model.unit, []
+    store, unit, rows, uri = Store(uri), model.unit, [], uri.rstrip("/")
     run = model.bundle.run
     if run is not None and run.code is not None and run.code.delivery == "archive" and unit.facts.code is not None:
         assert unit.facts.code.path is not None

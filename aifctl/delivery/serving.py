@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aifctl import pipeline
+from aifctl.checks import Subject, release
 from aifctl.delivery.promotion import bundle_location, only_unit
 from aifctl.diagnostics import Diagnostic, Report
+from aifctl.lowering.placement import Place
+from aifctl.lowering.service import lower
 from aifctl.spec.load import Repository
 
 if TYPE_CHECKING:
@@ -20,15 +23,20 @@ def released(loaded: Repository, name: str | None, environment: str, overrides: 
 
     place = loaded.environment(environment)
     unit = only_unit(loaded, name, place)
-    if unit.release is None or unit.spec.serving is None:
-        message = f"nothing of `{unit.name}` is released to `{environment}`"
-        if unit.spec.serving is None:
-            message = f"`{unit.name}` has no `serving` section"
-        raise Report(Diagnostic("AIF638", message, f"`aifctl promote {unit.name} --env {environment}` releases a run"))
-    model, found = pipeline.compile_unit(loaded, unit)
-    if model is None or model.bundle.service is None:
+    if unit.spec.serving is None:
+        hint = "add one to its spec, such as `serving: {export: onnx}`, or name a bundle with --bundle"
+        raise Report(Diagnostic("AIF638", f"`{unit.name}` has no `serving` section", hint))
+    if "serve" not in place.roles:
+        raise Report(Diagnostic("AIF638", f"environment `{environment}` does not serve", "name one that does"))
+    subject = Subject(unit, loaded.platform, loaded.platform_file)
+    # Only what concerns serving: what was released serves, whatever became of the data and code it was trained from.
+    found = list(release.check(subject))
+    if found:
         raise pipeline.Findings(pipeline.finish(loaded, found), loaded.texts)
-    service = model.bundle.service
+    service = lower(Place(unit, loaded.platform))
+    if service is None:
+        hint = f"`aifctl promote {unit.name} --env {environment}` releases a run"
+        raise Report(Diagnostic("AIF638", f"nothing of `{unit.name}` is released to `{environment}`", hint))
     values: dict[str, Any] = {
         "bundle": bundle_location(loaded, place, service.bundle.uri),
         "sha256": service.bundle.sha256,

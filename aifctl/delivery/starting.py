@@ -19,9 +19,8 @@ SCHEMAS = ".aifctl"
 
 def start(folder: Path, framework: str) -> list[Path]:
     """Writes the files; the paths. Raises Report for an unknown framework, and rather than overwrite a file."""
-    known = sorted(path.name for path in template_path("init").iterdir() if path.name != COMMON)
-    if framework not in known:
-        raise Report(Diagnostic("AIF624", f"no start for `{framework}`", did_you_mean(framework, known, "there are")))
+    if framework not in known():
+        raise Report(Diagnostic("AIF624", f"no start for `{framework}`", did_you_mean(framework, known(), "there are")))
     files = {folder / target: text for target, text in _files(framework)}
     there = [path for path in files if path.exists()]
     if there:
@@ -29,6 +28,11 @@ def start(folder: Path, framework: str) -> list[Path]:
     for path, text in files.items():
         write_text(path, text)
     return sorted(files)
+
+
+def known() -> list[str]:
+    """Frameworks that there is a start for."""
+    return sorted(path.name for path in template_path("init").iterdir() if path.name != COMMON)
 
 
 def _files(framework: str) -> Iterator[tuple[Path, str]]:

@@ -156,6 +156,7 @@ CODES: dict[str, Code] = {
         ("AIF638", "nothing is released"),
         ("AIF639", "nothing to retry here"),
         ("AIF640", "an image that can't be described"),
+        ("AIF641", "a file or stream that a command can't use"),
         # 800-819: steps
         ("AIF800", "a step's arguments can't be read"),
         ("AIF801", "a step lacks an input"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 from aifctl import digest as digests
@@ -44,6 +45,7 @@ def pack(root: Path) -> bytes:
 def unpack(data: bytes, into: Path) -> None:
     """Writes the files below `into`, and nothing outside of it. Raises Report (AIF807) for a broken archive."""
     try:
+        into.mkdir(parents=True, exist_ok=True)
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             archive.extractall(into, filter="data")
     except (tarfile.TarError, OSError) as error:
@@ -56,5 +58,9 @@ def provide(code: str | None, site: Site, store: Store) -> None:
         return
     data = store.read(name(code))
     if data is not None:
-        Path(site.code).mkdir(parents=True)
-        unpack(data, Path(site.code))
+        target = Path(site.code)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all: half a tree would be taken for one that was given, and never be unpacked again.
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".aifctl-") as folder:
+            unpack(data, Path(folder, "code"))
+            Path(folder, "code").rename(target)

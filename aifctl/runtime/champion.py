@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aifctl.diagnostics import Diagnostic, Report
@@ -28,7 +29,8 @@ def measure(question: Question) -> dict[str, float]:
     """The champion's metrics from raw rows. Raises Report where it can't answer them (AIF637: other columns, say)."""
     published = question.store.find(question.prepare)
     if published is None:
-        raise Report(Diagnostic("AIF637", "the candidate's test rows are no longer in the store", "run it again"))
+        hint = "run it again, or release with --allow-worse"
+        raise Report(Diagnostic("AIF637", "the candidate's test rows are no longer in the store", hint))
     split = Prepared.open(published).split(question.split)
     label = split.schema.label
     if label is None or split.label is None:
@@ -51,14 +53,13 @@ def is_worse(metric: str, candidate: float, champion: float, tolerance: float) -
     return metrics.drop(metric, champion, candidate) > tolerance
 
 
-def mirror(uri: str, name: str, versions: dict[str, str], alias: str) -> str | None:
-    """Moves the alias to these registered versions (export → version); why it could not, else None."""
+def mirror(uri: str, versions: Mapping[str, str], alias: str) -> str | None:
+    """Moves the alias to these versions (registered model → version); why it could not, else None."""
     from aifctl.runtime.tracking import client
 
     try:
         registry = client(uri)
-        for export, version in versions.items():
-            model = name if len(versions) == 1 else f"{name}-{export}"
+        for model, version in versions.items():
             registry.set_registered_model_alias(model, alias, version)
     except Exception as error:  # noqa: BLE001 - MLflow's back ends raise what they like; a mirror may not stop a release
         return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

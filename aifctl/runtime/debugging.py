@@ -1,12 +1,14 @@
 """`aifctl run --debug STEP`: one step in the caller's process, so that breakpoints in user code hold.
 
-Its inputs must be done. A step that is done already runs again, into an attempt that is thrown away.
+Its inputs must be done. A step that is done already runs again from its start, into an attempt that is thrown away.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.ir import Run
@@ -32,5 +34,22 @@ def run(whole: Run, site: LocalSite, name: str) -> entry.Result:
             Diagnostic("AIF854", f"step `{name}` reads {listed}, which is not done", "run the model once first")
         )
     os.environ.update({variable.name: variable.value for variable in chosen.variables})
-    place = replace(step_site(replace(site, store=site.store.absolute()), local_name(whole), f"debug-{os.getpid()}"))
-    return entry.execute(spec, place, again=True)
+    place = step_site(replace(site, store=site.store.absolute()), local_name(whole), f"debug-{os.getpid()}")
+    if spec.digest is None or store.find(spec.digest) is None:
+        return entry.execute(spec, place)
+    with tempfile.TemporaryDirectory(prefix="aifctl-debug-") as folder:
+        return entry.execute(spec, replace(place, tracking=None), again=True, store=_Apart(place.store, Path(folder)))
+
+
+class _Apart(Store):
+    """The store with a checkpoint folder of its own: a finished training would resume at its end, and do nothing."""
+
+    def __init__(self, uri: str, folder: Path) -> None:
+        super().__init__(uri)
+        self._folder = folder
+
+    def checkpoints(self, digest: str) -> Path:
+        return self._folder
+
+    def keep_checkpoints(self, digest: str) -> None:
+        """They go with the folder."""

@@ -84,13 +84,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def execute(spec: StepSpec, site: Site, *, stop: threading.Event | None = None, again: bool = False) -> Result:
+def execute(
+    spec: StepSpec,
+    site: Site,
+    *,
+    stop: threading.Event | None = None,
+    again: bool = False,
+    store: Store | None = None,
+) -> Result:
     """Runs the step in this process, or finds that it was published (with `again` it runs, and the result is dropped).
+
+    `store` None opens that of the site.
 
     Raises Report for findings, Fault (a Report) for the surroundings, Stopped, and what user code raises as it is.
     """
     started = time.monotonic()
-    store = Store(site.store)
+    store = Store(site.store) if store is None else store
     spec, material = _complete(spec, site, store)
     assert spec.digest is not None
     events = Events(spec.name, site.events)

@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -60,6 +61,14 @@ def commit(repo: Path, ref: str = "HEAD") -> Commit:
         return Commit(sha, dirty=False)
     changes = _run(repo, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=dirty")
     return Commit(sha, dirty=bool(changes))
+
+
+def commits_since(repo: Path, below: str, seconds: float) -> list[str]:
+    """Commits that HEAD stands on and that changed the folder `below` in the last `seconds`, newest first; and the
+    parents of each, for what was there before. Raises Report.
+    """
+    lines = _run(repo, "log", "--format=%H %P", f"--since={int(time.time() - seconds)}", "HEAD", "--", below)
+    return list(dict.fromkeys(lines.decode("ascii").split()))
 
 
 def resolve(repo: Path, ref: str) -> str:
