@@ -31,11 +31,14 @@ TARGETS = {"cold": 3.0, "one changed": 0.5}
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Seconds are the median of the runs, processor seconds and peak memory (bytes) the greatest."""
+    """`seconds` of the fastest run, which other work on the machine disturbed least; `median` of all of them."""
 
     seconds: float
+    median: float
     processor: float
+    """User and system seconds of all its processes; the most of the runs."""
     peak: int
+    """Resident bytes of the largest of its processes; the most of the runs."""
     rate: float
     """Objects a second."""
 
@@ -97,17 +100,20 @@ def _change_one(folder: Path, models: int, turn: int) -> None:
 
 
 def _figure(timings: Sequence[measure.Timing], objects: int) -> Figure:
-    seconds = statistics.median(timing.seconds for timing in timings)
-    return Figure(seconds, max(t.processor for t in timings), max(t.peak for t in timings), objects / seconds)
+    seconds = [timing.seconds for timing in timings]
+    most = max(timing.processor for timing in timings), max(timing.peak for timing in timings)
+    return Figure(min(seconds), statistics.median(seconds), *most, objects / min(seconds))
 
 
 def _tell(result: dict[str, object], rate: float) -> None:
-    print(f"{result['machine']}: {result['models']} models, {result['objects']} objects, median of whole processes")
+    print(
+        f"{result['machine']}: {result['models']} models, {result['objects']} objects; fastest of the runs, whole processes"
+    )
     for name, figure in _rows(result["aifctl"]):
         target = f"target {TARGETS[name]:.1f} s" if name in TARGETS else ""
         print(
             f"  aifctl render, {name:16} {figure['seconds']:7.2f} s  {figure['rate']:9,.0f} objects/s"
-            f"  {figure['peak'] / 1e6:6.0f} MB  {target}"
+            f"  {figure['peak'] / 1e6:5.0f} MB in the largest process  {target}"
         )
     for name, peer in _rows(result["peers"]):
         print(
