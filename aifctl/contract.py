@@ -132,9 +132,15 @@ def plain(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
+    kind = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if kind is tuple:
         return [_plain(item) for item in value] if value and not isinstance(value[0], str) else value
     return plain(value) if is_dataclass(value) else value
+
+
+_AS_IT_IS = frozenset({str, int, float, bool, type(None), dict, list})
 
 
 def _names(kind: type[Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,19 @@ def canonical_json(value: Any) -> str:
 
     A float without a fraction is written as an integer (1.0 as 1), so `1` and `1.0` in YAML are one value.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return encode_basestring_ascii(value) if type(value) is str else _ENCODER.encode(_plain(value))
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+_LEAVES = frozenset({str, int, bool, type(None)})
+"""Most values are of these types: they are passed over without a call."""
 
 
 def _plain(value: Any) -> Any:
-    # Most values are texts: they are passed over without a call.
     if isinstance(value, dict):
-        return {str(key): item if type(item) is str else _plain(item) for key, item in value.items()}
+        return {str(key): item if type(item) in _LEAVES else _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [item if type(item) is str else _plain(item) for item in value]
+        return [item if type(item) in _LEAVES else _plain(item) for item in value]
     if isinstance(value, float) and math.isfinite(value) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aifctl import pipeline
 from aifctl.diagnostics import Diagnostic, Severity
-from aifctl.pipeline import Compiled
 from aifctl.render.tree import tree
 from aifctl.render.write import Scope, Written, check, folder_of, write
-from aifctl.spec.load import Repository
-from aifctl.spec.models.platform import Environment
+
+if TYPE_CHECKING:
+    from aifctl.pipeline import Compiled
+    from aifctl.spec.load import Repository
+    from aifctl.spec.models.platform import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Rendered:
 
 
 def render(repository: Repository, environments: list[Environment], complete: bool) -> Rendered:
+    from aifctl import pipeline
+
     compiled = tuple(pipeline.compile_environment(repository, environment) for environment in environments)
     return Rendered(repository, compiled, pipeline.merge(compiled), complete)
 

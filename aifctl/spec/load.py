@@ -168,11 +168,11 @@ def lock_path(document: Document, name: str) -> Path:
     return document.path.parent / f"{name}.lock.yaml"
 
 
-def inputs(repository: Repository, unit: Unit) -> list[Path]:
-    """Files and folders that this unit was loaded from, there or not."""
+def inputs(repository: Repository, unit: Unit) -> dict[Path, bool]:
+    """Files and folders that this unit was loaded from → whether they were there."""
     release = release_path(repository.root, unit.environment.name, unit.name)
-    named = (unit.folder / path for path in unit.facts.paths)
-    return [unit.document.path, lock_path(unit.document, unit.name), release, *named]
+    found = {lock_path(unit.document, unit.name): unit.lock is not None, release: unit.release is not None}
+    return {unit.document.path: True, **found, **{unit.folder / path: True for path in unit.facts.paths}}
 
 
 def release_path(root: Path, environment: str, name: str) -> Path:

@@ -131,8 +131,15 @@ def parse(text: str, path: Path, file: str) -> tuple[list[Document], list[Diagno
     return documents, found
 
 
+class _Loader(yaml.CBaseLoader):
+    """Leaves tags out: they are refused where they are written, and what a plain scalar means is `core_scalar`'s."""
+
+    def resolve(self, kind: type[Node], value: str | None, implicit: tuple[bool, bool]) -> str:
+        return ""
+
+
 def _compose(text: str) -> Iterator[Node | None]:
-    loader = yaml.CBaseLoader(text)
+    loader = _Loader(text)
     try:
         while loader.check_node():
             yield loader.get_node()
