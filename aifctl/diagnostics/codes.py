@@ -197,6 +197,7 @@ CODES: dict[str, Code] = {
         ("AIF835", "an export is worse than the model"),
         ("AIF836", "trained weights do not fit the model"),
         ("AIF837", "a framework is missing"),
+        ("AIF838", "a device is missing"),
         # 840-859: local runs
         ("AIF840", "the run is going on already"),
         ("AIF841", "the store of a run can't be used"),

@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ from aifctl.runtime import preprocessing
 from aifctl.runtime.data import RowError, encode, features_of
 from aifctl.runtime.job import import_attribute
 from aifctl.runtime.signature import LOGITS, PROBABILITIES, Arrays, Signature, probabilities
+from aifctl.runtime.storage import regular_files
 
 BUNDLE = 1
 """Version of bundle.json."""
@@ -123,6 +125,7 @@ class LoadedBundle:
 def load(path: Path, sha256: str | None = None) -> LoadedBundle:
     """Opens a bundle and checks every file. Raises Report: AIF832 for a folder that is no whole bundle, or another
     one than `sha256` says, AIF837 where a package is missing, AIF805 and AIF806 for its code."""
+    sys.dont_write_bytecode = True  # code that is imported later, in a call, must not write into the bundle either
     about, files = _read(path)
     found = digest.of_files(files)
     if sha256 is not None and found != sha256:
@@ -140,7 +143,7 @@ def load(path: Path, sha256: str | None = None) -> LoadedBundle:
 
 def write(path: Path, about: About) -> str:
     """Completes a folder that holds the model (and preprocessing and code) with bundle.json; the content digest."""
-    files = {name: digest.of_file(file) for name, file in digest.tree_files(path) if name != FILE}
+    files = {name: digest.of_file(file) for name, file in regular_files(path) if name != FILE}
     value = {
         "bundle": BUNDLE,
         "format": about.format,
@@ -197,7 +200,11 @@ def _read(path: Path) -> tuple[About, dict[str, str]]:
         raise _damaged(
             f"{path.name} holds no bundle that this runtime reads ({error})", "give an export's folder"
         ) from error
-    files = {name: digest.of_file(file) for name, file in digest.tree_files(path)}
+    try:
+        # Caches too: Python would run a .pyc that nobody vouches for.
+        files = {name: digest.of_file(file) for name, file in regular_files(path)}
+    except ValueError as error:
+        raise _damaged(f"{path.name}: {error}", "a bundle holds plain files only: fetch it again") from error
     changed = sorted(name for name in listed.keys() | files.keys() - {FILE} if listed.get(name) != files.get(name))
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

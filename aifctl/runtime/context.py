@@ -85,7 +85,10 @@ class Surroundings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """The batches of a split in one epoch, in an order that depends on nothing but seed and epoch."""
+    """The batches of a split in one epoch, in an order that depends on nothing but seed and epoch.
+
+    A single row left over joins the batch before: batch normalisation can't learn from one.
+    """
 
     rows: Rows
     size: int
@@ -93,14 +96,20 @@ class Batches:
     framework: Framework
 
     def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.size)
+        return len(self._starts())
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         return self.starting_at(0)
 
     def starting_at(self, batch: int) -> Iterator[tuple[Any, Any]]:
-        for start in range(batch * self.size, len(self.rows), self.size):
-            yield self.framework.tensors(self.rows.take(self.order[start : start + self.size]))
+        starts = self._starts()
+        for start in starts[batch:]:
+            end = len(self.rows) if start == starts[-1] else start + self.size
+            yield self.framework.tensors(self.rows.take(self.order[start:end]))
+
+    def _starts(self) -> range:
+        rows = len(self.rows)
+        return range(0, rows - 1 if rows > self.size > 1 else rows, self.size)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,6 +130,8 @@ class Context:
     rank: int = 0
     model: Any = None
     framework: Framework | None = None
+    output: str | None = None
+    """Kind of the model's output, where the framework has found it out: logits, probabilities or value."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Every logged value: {name, value, step}."""
     resumed_from: int | None = None

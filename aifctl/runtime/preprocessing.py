@@ -24,7 +24,7 @@ FILE = "preprocessing.npz"
 
 def fit(prep: Any, train: Arrays) -> None:
     """Fits on the training rows. Raises Report (AIF822) for a state that can't be stored."""
-    prep.fit(train)
+    prep.fit(_copies(train))
     prep.state = _stored(prep)
 
 
@@ -46,7 +46,7 @@ def transform(prep: Any, features: Arrays) -> Arrays:
     """
     if prep is None:
         return features
-    result = prep.transform(dict(features))
+    result = prep.transform(_copies(features))
     rows = len(next(iter(features.values())))
     if not isinstance(result, dict) or not result:
         raise _refused(prep, f"transform gives {type(result).__name__}", "give a dict of feature name to array")
@@ -57,6 +57,11 @@ def transform(prep: Any, features: Arrays) -> Arrays:
                 prep, f"transform gives `{name}` of shape {array.shape} for {rows} rows", "keep one entry a row"
             )
     return arrays
+
+
+def _copies(features: Arrays) -> Arrays:
+    """User code may work in place; the rows themselves are read again, by both sides of every comparison."""
+    return {name: array.copy() for name, array in features.items()}
 
 
 def in_graph(prep: Any, convert: Callable[[Any], Any]) -> Any:

@@ -5,7 +5,7 @@ Plain data and a little NumPy; reads and writes JSON values, no files. Shapes ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -77,18 +77,26 @@ def describe(name: str, array: Any, kind: str | None = None) -> Tensor:
     return Tensor(name=name, dtype=str(array.dtype), shape=tuple(int(size) for size in array.shape[1:]), kind=kind)
 
 
-def output_kind(task: str, outputs: Any) -> str:
+def output_kind(task: str, outputs: Any, others: Callable[[], Iterable[Any]] = tuple) -> str:
     """What a model's output is, seen on real rows: probabilities are in [0, 1] and sum to one, logits do not.
 
-    A single column is the probability of class 1 when it is in [0, 1].
+    A single column is the probability of class 1 when it is in [0, 1]. A logit may be, too, on a few rows of a model
+    that has learned nothing yet: `others` gives outputs of the same model under other weights, where a probability
+    stays one. It is called only then.
     """
     if task not in CLASSIFICATION:
         return VALUE
     values = np.asarray(outputs, dtype="float64")
     if not np.all((values >= 0) & (values <= 1 + SUM_TOLERANCE)):
         return LOGITS
-    one_column = values.ndim == 2 and values.shape[1] == 1
-    return PROBABILITIES if one_column or np.allclose(values.sum(axis=-1), 1.0, atol=SUM_TOLERANCE) else LOGITS
+    if values.ndim == 2 and values.shape[1] == 1:
+        return LOGITS if any(map(_leaves_one, others())) else PROBABILITIES
+    return PROBABILITIES if np.allclose(values.sum(axis=-1), 1.0, atol=SUM_TOLERANCE) else LOGITS
+
+
+def _leaves_one(values: Any) -> bool:
+    """Whether a value is outside [0, 1]; what is no number says nothing."""
+    return bool(np.any((values < 0) | (values > 1 + SUM_TOLERANCE)))
 
 
 def probabilities(outputs: Any, kind: str | None) -> Any:

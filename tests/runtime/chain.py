@@ -34,6 +34,7 @@ class Chain:
     data: Path
     steps: dict[str, StepSpec] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
+    device: str = "cpu"
 
     @property
     def store(self) -> Store:
@@ -48,7 +49,7 @@ class Chain:
             code=str(self.code),
             data=str(self.data),
             events=events,
-            device="cpu",
+            device=self.device,
         )
 
     def step(self, kind: Kind, name: str, config: Any, reads: tuple[str, ...] = ()) -> StepSpec:
@@ -167,6 +168,24 @@ def alcohol(root: Path, code: Path) -> Chain:
     split = contract.Split(fractions={"train": 0.7, "validation": 0.1, "test": 0.2}, seed=3)
     chain.prepare = replace(chain.prepare, task="regression", features=features, label=label, split=split)
     return chain
+
+
+def coin(root: Path, code: Path, rows: int = 80) -> Chain:
+    """Two classes told apart by one number: whether `x` is above zero."""
+    root.mkdir(parents=True, exist_ok=True)
+    lines = [f"{(number * 37 % rows) / rows - 0.49:.4f}" for number in range(rows)]
+    text = "".join(f"{x},{'heads' if float(x) > 0 else 'tails'}\n" for x in lines)
+    (root / "coin.csv").write_text(f"x,side\n{text}")
+    prepare = contract.PrepareConfig(
+        dataset="coin",
+        task="classification",
+        source=contract.Source(kind="path", value="coin.csv"),
+        format="csv",
+        features=(tensor("x", "x", (1,)),),
+        label=contract.Label(column="side"),
+        split=contract.Split(fractions={"train": 0.8, "validation": 0.1, "test": 0.1}, stratify="side"),
+    )
+    return Chain(root=root, code=code, prepare=prepare, data=root)
 
 
 def write_code(folder: Path, files: Mapping[str, str]) -> Path:

@@ -99,6 +99,11 @@ def outside(folder: Path) -> None:
     (folder / "bundle.json").write_text(json.dumps({**about, "model": "../../elsewhere"}))
 
 
+def cache_code(folder: Path) -> None:
+    (folder / "code" / "__pycache__").mkdir()
+    (folder / "code" / "__pycache__" / "predict.cpython-311.pyc").write_bytes(b"evil")
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "changed file": (change_model, "`model/model.skops` is not what bundle.json lists"),
     "missing file": (lambda f: (f / "code" / "predict.py").unlink(), "`code/predict.py` is not what bundle.json lists"),
@@ -106,6 +111,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "code" / "json.py").write_text("evil"),
         "`code/json.py` is not what bundle.json lists",
     ),
+    "a cache of code": (cache_code, "`code/__pycache__/predict.cpython-311.pyc` is not what bundle.json lists"),
+    "compiled code": (
+        lambda f: (f / "code" / "numpy.pyc").write_bytes(b"evil"),
+        "`code/numpy.pyc` is not what bundle.json lists",
+    ),
+    "a link": (lambda f: (f / "code" / "more.py").symlink_to("/etc/passwd"), "`more.py` is a symbolic link"),
     "no bundle.json": (lambda f: (f / "bundle.json").unlink(), "bundle holds no bundle that this runtime reads"),
     "half a bundle.json": (lambda f: (f / "bundle.json").write_text('{"bundle": 1,'), "bundle holds no bundle"),
     "a newer version": (new_version, "version 2, not 1"),
@@ -174,6 +185,9 @@ def test_the_kind_of_an_output_is_seen_on_its_rows() -> None:
     assert output_kind("classification", np.array([[-1.0, 2.0]])) == "logits"
     assert output_kind("classification", np.array([[0.3], [0.9]])) == "probabilities"
     assert output_kind("regression", np.array([[0.2, 0.8]])) == "value"
+    others = [np.array([[0.1], [0.9]]), np.array([[-3.0], [np.nan]])]
+    assert output_kind("classification", np.array([[0.3], [0.9]]), lambda: others) == "logits"
+    assert output_kind("classification", np.array([[0.3], [0.9]]), lambda: others[:1]) == "probabilities"
 
 
 def test_probabilities_of_logits_and_of_one_column() -> None:

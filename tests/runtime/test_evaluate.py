@@ -107,6 +107,12 @@ def test_metrics_by_hand() -> None:
     assert found["log_loss"] == pytest.approx(-np.log([0.7, 0.1, 0.6, 0.9, 0.2]).mean())
 
 
+def test_a_class_that_no_row_has_and_none_was_given_does_not_count() -> None:
+    label, outputs = np.array([0, 0, 1]), np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1]])
+    names = ("precision_macro", "recall_macro", "f1_macro")
+    assert measure(names, label, outputs, "probabilities") == dict.fromkeys(names, 1.0)
+
+
 def test_logits_and_their_probabilities_measure_the_same() -> None:
     rng = np.random.default_rng(1)
     label, logits = rng.integers(0, 4, 100), rng.normal(size=(100, 4)) * 30

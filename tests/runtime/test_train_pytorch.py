@@ -17,7 +17,7 @@ from aifctl.runtime import frameworks
 from aifctl.runtime.data import Prepared
 from aifctl.runtime.frameworks import load_reference
 from aifctl.runtime.job import Stopped
-from tests.runtime.chain import Chain, alcohol, iris, refused, training
+from tests.runtime.chain import Chain, alcohol, coin, iris, refused, training
 
 pytestmark = pytest.mark.torch
 
@@ -151,6 +151,66 @@ def test_probabilities_are_told_from_logits(tmp_path: Path, code: Callable[..., 
     assert result.outputs["metrics"]["val_accuracy"] >= 0.9
     (output,) = chain.published("train").read_json("signature.json")["outputs"]
     assert (output["name"], output["kind"]) == ("probabilities", "probabilities")
+
+
+ONE_LOGIT = """
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self, sigmoid):
+            super().__init__()
+            self.head = torch.nn.Linear(1, 1)
+            torch.nn.init.zeros_(self.head.weight)
+            torch.nn.init.constant_(self.head.bias, 0.5)
+            self.sigmoid = sigmoid
+
+        def forward(self, x):
+            logit = self.head(x)
+            return torch.sigmoid(logit) if self.sigmoid else logit
+
+    def build(params, signature):
+        return Net(params["sigmoid"])
+"""
+
+
+@pytest.mark.parametrize(("sigmoid", "kind"), [(False, "logits"), (True, "probabilities")])
+def test_a_logit_that_starts_between_0_and_1_is_one(
+    tmp_path: Path, code: Callable[..., Path], sigmoid: bool, kind: str
+) -> None:
+    chain = coin(tmp_path, code(net=ONE_LOGIT)).prepared()
+    params = {"sigmoid": sigmoid, "learning_rate": 0.3}
+    result = chain.train(training("pytorch", "coin", "net:build", epochs=30, batch=16, params=params))
+    assert chain.published("train").read_json("signature.json")["outputs"][0]["kind"] == kind
+    assert result.outputs["metrics"]["val_accuracy"] == 1.0
+
+
+def test_weights_tried_to_tell_logits_leave_no_trace(tmp_path: Path, code: Callable[..., Path]) -> None:
+    chain = coin(tmp_path, code(net=ONE_LOGIT)).prepared()
+    params = {"sigmoid": True, "learning_rate": 0.0}
+    chain.train(training("pytorch", "coin", "net:build", params=params))
+    assert weights(chain)["head.bias"] == 0.5
+    assert weights(chain)["head.weight"] == 0.0
+
+
+def test_batch_norm_learns_where_one_row_is_left_over(tmp_path: Path, code: Callable[..., Path]) -> None:
+    source = code(
+        net="""
+        from torch import nn
+
+        def build(params, signature):
+            return nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        """
+    )
+    result = coin(tmp_path, source).prepared().train(training("pytorch", "coin", "net:build", batch=21))
+    assert result.outputs["epochs"] == 1, "64 rows in batches of 21, 21 and 22"
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+def test_a_device_that_is_not_there(tmp_path: Path, device: str) -> None:
+    chain = iris(tmp_path).prepared()
+    chain.device = device
+    (finding,) = refused(lambda: chain.train(training("pytorch", "iris", "iris:build")))
+    assert (finding.code, finding.message) == ("AIF838", f"there is no device `{device}` on this machine")
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "fp16-mixed"])
@@ -315,6 +375,32 @@ PREPS = {
         "transform gives `measurements` of shape (119, 4) for 120 rows",
     ),
 }
+
+
+def test_preprocessing_may_work_in_place(tmp_path: Path, code: Callable[..., Path]) -> None:
+    """Else the rows would be scaled once more each time that they are looked at."""
+    prep = """
+        class Prep:
+            def fit(self, train):
+                x = train["measurements"]
+                self.state = {"mean": x.mean(axis=0)}
+                x -= x.mean(axis=0)
+
+            def transform(self, batch):
+                batch["measurements"] -= self.state["mean"]
+                return batch
+        """
+    chain = iris(tmp_path, code(net=LINEAR, prep=prep)).prepared()
+    config = training(
+        "pytorch", "iris", "net:build", preprocessing=contract.Preprocessing(cls="prep:Prep", serve="server")
+    )
+    chain.train(config)
+    reference = load_reference(chain.published("train"), chain.code)
+    features = Prepared.open(chain.published("prepare")).split("test").features
+    before = features["measurements"].copy()
+    first = reference.predict(features)
+    np.testing.assert_array_equal(features["measurements"], before)
+    np.testing.assert_array_equal(reference.predict(features), first)
 
 
 @pytest.mark.parametrize("case", PREPS)

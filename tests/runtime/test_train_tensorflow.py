@@ -18,7 +18,7 @@ from aifctl.contract import Kind, to_arguments
 from aifctl.runtime.data import Prepared
 from aifctl.runtime.frameworks import load_reference
 from aifctl.runtime.job import Stopped
-from tests.runtime.chain import Chain, alcohol, iris, refused, training
+from tests.runtime.chain import Chain, alcohol, coin, iris, refused, training
 
 pytestmark = pytest.mark.tensorflow
 
@@ -121,6 +121,40 @@ def test_an_own_loop_saves_and_finds_its_state(tmp_path: Path, code: Callable[..
     chain = iris(tmp_path, source).prepared()
     result = chain.train(training("tensorflow", "iris", "net:build", loop="net:fit", batch=7))
     assert result.outputs["metrics"] == {"rows": 7.0}
+
+
+@pytest.mark.parametrize(("activation", "kind"), [(None, "logits"), ("sigmoid", "probabilities")])
+def test_a_logit_that_starts_between_0_and_1_is_one(
+    tmp_path: Path, code: Callable[..., Path], activation: str | None, kind: str
+) -> None:
+    source = code(
+        net="""
+        from tensorflow import keras
+
+        def build(params, signature):
+            x = keras.Input((1,), name="x")
+            bias = keras.initializers.Constant(0.5)
+            head = keras.layers.Dense(
+                1, kernel_initializer="zeros", bias_initializer=bias, activation=params.get("activation")
+            )
+            return keras.Model(x, head(x))
+        """
+    )
+    chain = coin(tmp_path, source).prepared()
+    params = {"learning_rate": 0.3, **({} if activation is None else {"activation": activation})}
+    result = chain.train(training("tensorflow", "coin", "net:build", epochs=30, batch=16, params=params))
+    assert chain.published("train").read_json("signature.json")["outputs"][0]["kind"] == kind
+    assert result.outputs["metrics"]["val_accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps"])
+def test_a_device_that_is_not_there(tmp_path: Path, code: Callable[..., Path], device: str) -> None:
+    chain = iris(tmp_path, code(net=DROPOUT)).prepared()
+    chain.device = device
+    (finding,) = refused(lambda: chain.train(training("tensorflow", "iris", "net:build")))
+    assert (finding.code, finding.message) == ("AIF838", f"there is no device `{device}` on this machine")
+    assert finding.hint is not None
+    assert "it has CPU:0" in finding.hint
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "fp16-mixed"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -193,6 +193,11 @@ def check_output(signature: Signature, rows: int, shape: tuple[int, ...]) -> Non
         raise Report(
             Diagnostic("AIF824", f"the model gives shape {shape} for {rows} rows", hint="keep one entry a row")
         )
+
+
+def no_device(asked: str, there: Sequence[str]) -> Report:
+    message = f"there is no device `{asked}` on this machine"
+    return Report(Diagnostic("AIF838", message, hint=f"it has {', '.join(there)}; without --device the best is taken"))
 
 
 def unsupported(what: str, hint: str) -> Report:

@@ -4,6 +4,7 @@
     AIF_PARAMS           hyperparameters, JSON; AIF_EPOCHS, AIF_BATCH and AIF_SEED beside them
     AIF_CHECKPOINT_DIR   folder that outlives a killed attempt
     AIF_MODEL_DIR        folder whose content is the model
+    AIF_DEVICE           what `--device` said; not set where it said nothing
     AIF_METRICS          file for metrics, a JSON object a line: {"name": …, "value": …, "step": …}
     MLFLOW_RUN_ID        the run that MLflow's client logs to, where tracking is on
 
@@ -171,6 +172,7 @@ def _environment(context: Context, places: Mapping[str, str]) -> dict[str, str]:
         **os.environ,
         **context.variables,
         **places,
+        **({} if context.device is None else {"AIF_DEVICE": context.device}),
         "AIF_PARAMS": json.dumps(dict(config.params)),
         "AIF_EPOCHS": str(config.epochs),
         "AIF_BATCH": str(config.batch),

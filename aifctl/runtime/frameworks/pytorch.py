@@ -6,11 +6,10 @@ validation after each epoch. A resumed training computes what an uninterrupted o
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from torch.nn import functional
 from aifctl.contract import TrainConfig
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime import frameworks
-from aifctl.runtime.context import Context, Rows, diverged, user_code
+from aifctl.runtime.context import Context, Rows, user_code
 from aifctl.runtime.frameworks import Forward, Trained, load_reference
+from aifctl.runtime.frameworks.loop import Loop
 from aifctl.runtime.job import Stopped, import_attribute
 from aifctl.runtime.signature import CLASSIFICATION, PROBABILITIES, VALUE, Arrays, Signature, output_kind, probabilities
 
@@ -32,6 +32,8 @@ __all__ = ["load", "load_reference", "train"]
 
 WEIGHTS = "model.safetensors"
 PROBE_ROWS = 8
+RANDOM_WEIGHTS = 8
+"""Draws of weights by which a single logit is told from a probability."""
 PRECISIONS = ("fp32", "bf16-mixed", "fp16-mixed")
 HALF = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -45,12 +47,12 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 def train(context: Context) -> None:
     """Builds, trains and writes the model. Raises Report, and Stopped once it has saved where it was told to stop."""
     seed(context.config.seed)
-    device = torch.device(context.device or _best_device())
+    device = _device(context.device)
     model = build(context.config, context.signature, context.code).to(device)
     context.model, context.framework = model, Torch(model, device, context.config.precision)
-    kind = _probe(context)
+    context.output = _probe(context)
     if context.config.loop is None:
-        fit(context, kind)
+        fit(context, context.output)
     else:
         loop = import_attribute(context.config.loop, context.code)
         with user_code(f"`{context.config.loop}`", context.code):
@@ -151,23 +153,9 @@ def storable(value: Any) -> Any:
     raise Report(Diagnostic("AIF827", message, hint=hint))
 
 
-@dataclass(slots=True)
-class Progress:
-    """Where aifctl's own loop is: the next batch of an epoch, and the sums over the rows before it."""
-
-    epoch: int = 0
-    batch: int = 0
-    rows: int = 0
-    total: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        return self.total / max(self.rows, 1)
-
-
-@dataclass(slots=True)
-class Fit:
-    """The loop used when the spec names none."""
+@dataclass(frozen=True, slots=True)
+class TorchLearner:
+    """`loop.Learner` for a module."""
 
     context: Context
     kind: str
@@ -175,45 +163,16 @@ class Fit:
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    progress: Progress = field(default_factory=Progress)
 
-    def run(self) -> None:
-        """Raises Stopped after saving, when the step was told to stop."""
-        self._resume()
-        while self.progress.epoch < self.context.epochs:
-            self._train_epoch()
-            self.context.log("train_loss", self.progress.mean, self.progress.epoch)
-            if "validation" in self.context.splits:
-                self._validate()
-            self.progress = Progress(epoch=self.progress.epoch + 1)
-            self._save()
+    def state(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
-    def _resume(self) -> None:
-        if (state := self.context.latest()) is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
-            self.progress = Progress(**state["progress"])
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
 
-    def _save(self) -> None:
-        state = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
-        self.context.save({**state, "progress": asdict(self.progress)})
-        if self.context.should_stop:
-            raise Stopped
-
-    def _train_epoch(self) -> None:
-        progress = self.progress
+    def step(self, features: Mapping[str, torch.Tensor], label: torch.Tensor) -> float:
         self.context.model.train()
-        for features, label in self.context.data("train", progress.epoch).starting_at(progress.batch):
-            value = self._step(features, label)
-            if not math.isfinite(value):
-                raise diverged("train_loss", value, progress.epoch)
-            progress.batch += 1
-            progress.rows += len(label)
-            progress.total += value * len(label)
-            if self.context.due or self.context.should_stop:
-                self._save()
-
-    def _step(self, features: Mapping[str, torch.Tensor], label: torch.Tensor) -> float:
         with self.context.autocast():
             loss = self.loss(self.context.model(*features.values()), label)
         self.optimizer.zero_grad()
@@ -223,24 +182,15 @@ class Fit:
         return loss.item()
 
     @torch.no_grad()
-    def _validate(self) -> None:
+    def look(self, features: Mapping[str, torch.Tensor], label: torch.Tensor) -> tuple[float, int | None]:
         self.context.model.eval()
-        rows, loss, right = 0, 0.0, 0
-        for features, label in self.context.data("validation"):
-            with self.context.autocast():
-                outputs = self.context.model(*features.values())
-                loss += self.loss(outputs, label).item() * len(label)
-            rows += len(label)
-            right += self._right(outputs, label)
-        self.context.log("val_loss", loss / rows, self.progress.epoch)
-        if self.kind != VALUE:
-            self.context.log("val_accuracy", right / rows, self.progress.epoch)
-
-    def _right(self, outputs: torch.Tensor, label: torch.Tensor) -> int:
+        with self.context.autocast():
+            outputs = self.context.model(*features.values())
+            loss = self.loss(outputs, label).item()
         if self.kind == VALUE:
-            return 0
+            return loss, None
         chances = probabilities(outputs.float().cpu().numpy(), self.kind)
-        return int((chances.argmax(axis=-1) == label.cpu().numpy()).sum())
+        return loss, int((chances.argmax(axis=-1) == label.cpu().numpy()).sum())
 
 
 def fit(context: Context, kind: str) -> None:
@@ -248,7 +198,8 @@ def fit(context: Context, kind: str) -> None:
     device = context.data("train").framework.device  # type: ignore[attr-defined]
     scaler = torch.amp.GradScaler(device.type, enabled=context.config.precision == "fp16-mixed")
     with user_code("training", context.code):
-        Fit(context, kind, loss_of(context.signature.task, kind), optimizer_of(context), scaler).run()
+        loss = loss_of(context.signature.task, kind)
+        Loop(context, TorchLearner(context, kind, loss, optimizer_of(context), scaler)).run()
 
 
 def loss_of(task: str, kind: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -294,18 +245,46 @@ def _probe(context: Context) -> str:
     context.model.eval()
     with torch.no_grad(), user_code("the model's first call", context.code):
         outputs = context.model(*features.values())
-    context.model.train()
     if not isinstance(outputs, torch.Tensor):
         message = f"the model gives {type(outputs).__name__}, not a tensor"
         raise Report(Diagnostic("AIF821", message, hint="give one tensor, a row for each row of input"))
     frameworks.check_output(context.signature, len(rows), tuple(outputs.shape))
-    return output_kind(context.signature.task, outputs.float().cpu().numpy())
+    values = outputs.float().cpu().numpy()
+    with user_code("the model's call with random weights", context.code):
+        kind = output_kind(context.signature.task, values, lambda: _with_random_weights(context.model, features))
+    context.model.train()
+    return kind
 
 
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+@torch.no_grad()
+def _with_random_weights(model: torch.nn.Module, features: Mapping[str, torch.Tensor]) -> list[Any]:
+    """The model's outputs under other weights, which are put back. Takes nothing from the global generators."""
+    generator, outputs = torch.Generator().manual_seed(0), []
+    kept = [parameter.clone() for parameter in model.parameters()]
+    try:
+        for _ in range(RANDOM_WEIGHTS):
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            outputs.append(model(*features.values()).float().cpu().numpy())
+        return outputs
+    finally:
+        for parameter, value in zip(model.parameters(), kept, strict=True):
+            parameter.copy_(value)
+
+
+def _device(asked: str | None) -> torch.device:
+    """Raises Report (AIF838) for one that this machine has not."""
+    if asked is None:
+        best = "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else best)
+    try:
+        device = torch.device(asked)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise frameworks.no_device(asked, there) from error
+    return device
 
 
 def _random_states() -> dict[str, Any]:

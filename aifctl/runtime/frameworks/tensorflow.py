@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import random
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ import numpy as np
 from aifctl.contract import TrainConfig
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime import frameworks
-from aifctl.runtime.context import Context, Rows, diverged, user_code
+from aifctl.runtime.context import Context, Rows, user_code
 from aifctl.runtime.frameworks import Forward, Trained, load_reference
+from aifctl.runtime.frameworks.loop import Loop
 from aifctl.runtime.job import Stopped, import_attribute
 from aifctl.runtime.signature import CLASSIFICATION, PROBABILITIES, VALUE, Arrays, Signature, output_kind, probabilities
 from aifctl.runtime.tensorflow_quiet import tf
@@ -35,19 +35,22 @@ keras = tf.keras
 WEIGHTS = "model.weights.h5"
 PROBE_ROWS = 8
 POLICIES = {"fp32": "float32", "bf16-mixed": "mixed_bfloat16", "fp16-mixed": "mixed_float16"}
-DEVICES = {"cpu": "/cpu:0", "cuda": "/gpu:0"}
+RANDOM_WEIGHTS = 8
+"""Draws of weights by which a single logit is told from a probability."""
+DEVICES = {"cuda": "GPU", "gpu": "GPU", "cpu": "CPU"}
+"""Kinds of devices as specs and PyTorch name them, and as TensorFlow does."""
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 
 
 def train(context: Context) -> None:
     """Builds, trains and writes the model. Raises Report, and Stopped once it has saved where it was told to stop."""
     keras.utils.set_random_seed(context.config.seed)
-    with tf.device(DEVICES.get(context.device or "")):
+    with tf.device(_device(context.device)):
         context.model = build(context.config, context.signature, context.code, context.config.precision)
         context.framework = Keras(context.model)
-        kind, width = _probe(context)
+        context.output, width = _probe(context)
         if context.config.loop is None:
-            fit(context, kind, width)
+            fit(context, context.output, width)
         else:
             loop = import_attribute(context.config.loop, context.code)
             with user_code(f"`{context.config.loop}`", context.code):
@@ -173,78 +176,30 @@ def _fill(node: Any, arrays: Any) -> Any:
     return node
 
 
-@dataclass(slots=True)
-class Progress:
-    """Where aifctl's own loop is: the next batch of an epoch, and the sums over the rows before it."""
+@dataclass(frozen=True, slots=True)
+class KerasLearner:
+    """`loop.Learner` for a compiled Keras model."""
 
-    epoch: int = 0
-    batch: int = 0
-    rows: int = 0
-    total: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        return self.total / max(self.rows, 1)
-
-
-@dataclass(slots=True)
-class Fit:
-    """The loop used when the spec names none."""
-
-    context: Context
+    model: Any
     kind: str
     """Of the model's output: logits, probabilities or value."""
-    progress: Progress = field(default_factory=Progress)
 
-    def run(self) -> None:
-        """Raises Stopped after saving, when the step was told to stop."""
-        self._resume()
-        while self.progress.epoch < self.context.epochs:
-            self._train_epoch()
-            self.context.log("train_loss", self.progress.mean, self.progress.epoch)
-            if "validation" in self.context.splits:
-                self._validate()
-            self.progress = Progress(epoch=self.progress.epoch + 1)
-            self._save()
+    def state(self) -> dict[str, Any]:
+        return {"optimizer": [np.asarray(variable) for variable in self.model.optimizer.variables]}
 
-    def _resume(self) -> None:
-        model = self.context.model
-        model.optimizer.build(model.trainable_variables)
-        if (state := self.context.latest()) is not None:
-            assign(model.optimizer.variables, state["optimizer"])
-            self.progress = Progress(**state["progress"])
+    def restore(self, state: Mapping[str, Any]) -> None:
+        assign(self.model.optimizer.variables, state["optimizer"])
 
-    def _save(self) -> None:
-        optimizer = [np.asarray(variable) for variable in self.context.model.optimizer.variables]
-        self.context.save({"optimizer": optimizer, "progress": asdict(self.progress)})
-        if self.context.should_stop:
-            raise Stopped
+    def step(self, features: Mapping[str, Any], label: Any) -> float:
+        self.model.reset_metrics()  # else Keras gives the mean since the last reset, which a checkpoint would not hold
+        return float(self.model.train_on_batch(_inputs(features), label, return_dict=True)["loss"])
 
-    def _train_epoch(self) -> None:
-        progress, model = self.progress, self.context.model
-        for features, label in self.context.data("train", progress.epoch).starting_at(progress.batch):
-            model.reset_metrics()  # else Keras gives the mean since the last reset, which a checkpoint would not hold
-            value = float(model.train_on_batch(_inputs(features), label, return_dict=True)["loss"])
-            if not math.isfinite(value):
-                raise diverged("train_loss", value, progress.epoch)
-            progress.batch += 1
-            progress.rows += len(label)
-            progress.total += value * len(label)
-            if self.context.due or self.context.should_stop:
-                self._save()
-
-    def _validate(self) -> None:
-        rows, loss, right = 0, 0.0, 0
-        model = self.context.model
-        for features, label in self.context.data("validation"):
-            outputs = call(model, features, training=False)
-            loss += float(model.compute_loss(_inputs(features), label, outputs, training=False)) * len(label)
-            if self.kind != VALUE:
-                right += int(np.sum(probabilities(outputs, self.kind).argmax(axis=-1) == label))
-            rows += len(label)
-        self.context.log("val_loss", loss / rows, self.progress.epoch)
-        if self.kind != VALUE:
-            self.context.log("val_accuracy", right / rows, self.progress.epoch)
+    def look(self, features: Mapping[str, Any], label: Any) -> tuple[float, int | None]:
+        outputs = call(self.model, features, training=False)
+        loss = float(self.model.compute_loss(_inputs(features), label, outputs, training=False))
+        if self.kind == VALUE:
+            return loss, None
+        return loss, int(np.sum(probabilities(outputs, self.kind).argmax(axis=-1) == label))
 
 
 def fit(context: Context, kind: str, width: int) -> None:
@@ -254,7 +209,8 @@ def fit(context: Context, kind: str, width: int) -> None:
         # XLA would compile each batch shape for seconds; a model that gains from it is compiled in `build`.
         context.model.compile(optimizer=optimizer_of(context.params), loss=loss, jit_compile=False)
     with user_code("training", context.code):
-        Fit(context, kind).run()
+        context.model.optimizer.build(context.model.trainable_variables)
+        Loop(context, KerasLearner(context.model, kind)).run()
 
 
 def loss_of(task: str, kind: str, width: int) -> Any:
@@ -291,7 +247,38 @@ def _probe(context: Context) -> tuple[str, int]:
         message = f"the model gives {type(outputs).__name__}, not a tensor"
         raise Report(Diagnostic("AIF821", message, hint="give one tensor, a row for each row of input"))
     frameworks.check_output(context.signature, len(rows), tuple(outputs.shape))
-    return output_kind(context.signature.task, np.asarray(outputs, dtype="float32")), outputs.shape[-1]
+    values = np.asarray(outputs, dtype="float32")
+    with user_code("the model's call with random weights", context.code):
+        kind = output_kind(context.signature.task, values, lambda: _with_random_weights(context.model, rows.features))
+    return kind, outputs.shape[-1]
+
+
+def _with_random_weights(model: Any, features: Arrays) -> list[Any]:
+    """The model's outputs under other weights, which are put back. Takes nothing from the global generators."""
+    generator, outputs = np.random.default_rng(0), []
+    kept = [np.asarray(variable) for variable in model.trainable_variables]
+    try:
+        for _ in range(RANDOM_WEIGHTS):
+            assign(model.trainable_variables, [generator.standard_normal(value.shape) for value in kept])
+            outputs.append(np.asarray(call(model, features, training=False), dtype="float32"))
+        return outputs
+    finally:
+        assign(model.trainable_variables, kept)
+
+
+def _device(asked: str | None) -> str | None:
+    """TensorFlow's name of the device; None lets it choose. Raises Report (AIF838) for one that this machine has not.
+
+    Without that TensorFlow would silently train on the CPU.
+    """
+    if asked is None:
+        return None
+    kind, _, number = asked.partition(":")
+    there = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
+    name = f"{DEVICES.get(kind, kind)}:{number or 0}"
+    if name not in there:
+        raise frameworks.no_device(asked, there)
+    return f"/device:{name}"
 
 
 def _random_states() -> dict[str, Any]:

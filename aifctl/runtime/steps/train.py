@@ -42,7 +42,7 @@ def run(job: Job) -> dict[str, Any]:
     started = time.monotonic()
     framework.train(context)
     seconds = time.monotonic() - started
-    _write(job, _with_outputs(trained, _some_rows(prepared)), context)
+    _write(job, _with_outputs(trained, _some_rows(prepared), context.output), context)
     metrics = selected(context.history, config)
     tracker.artifacts(job.path, "model")
     job.log(**metrics)
@@ -174,16 +174,19 @@ def _some_rows(prepared: Prepared) -> Arrays:
     return {name: array[:LOOK_ROWS] for name, array in prepared.split(name).features.items()}
 
 
-def _with_outputs(trained: Trained, features: Arrays) -> Trained:
-    """With the outputs seen on real rows: read back from the files, in fp32 on the CPU. Raises Report (AIF824)."""
+def _with_outputs(trained: Trained, features: Arrays, kind: str | None) -> Trained:
+    """With the outputs seen on real rows: read back from the files, in fp32 on the CPU. Raises Report (AIF824).
+
+    `kind` None takes what the rows show.
+    """
     task, rows = trained.config.task, len(next(iter(features.values())))
     if trained.config.framework == "custom":
         seen = custom.outputs(trained, features)
     else:
         array = frameworks.reference(trained).predict(features)
-        seen = {output_kind(task, array): array}
+        seen = {kind or output_kind(task, array): array}
     frameworks.check_output(trained.signature, rows, next(iter(seen.values())).shape)
-    tensors = tuple(describe(name, array, output_kind(task, array)) for name, array in seen.items())
+    tensors = tuple(describe(name, array, kind or output_kind(task, array)) for name, array in seen.items())
     return replace(trained, signature=replace(trained.signature, outputs=tensors))
 
 
