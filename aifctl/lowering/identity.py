@@ -4,8 +4,8 @@ A step's own identity is a flat table of *parts*, field path → value. Values e
 ones are left out, so a field added later, or spelled out by a careful user, moves nothing; hyperparameters are the
 user's own and stay, whatever their value. Lists whose order says nothing are sorted. Inputs (digests of other steps,
 data pins) are chained by `contract.step_digest`. Not parts: labels, schedule, serving, monitoring, CPU, memory, spot,
-time limits, secrets, variables, how often checkpoints are written, where the data lies (its SHA-256 counts; a version
-says something only together with the place that counts it, so then the place is a part).
+time limits, secrets, variables that choose threads or logs, how often checkpoints are written, where the data lies (its
+SHA-256 counts; a version says something only together with the place that counts it, so then the place is a part).
 """
 
 from __future__ import annotations
@@ -45,6 +45,22 @@ V1_DEFAULTS: Parts = {
     "export.calibrate.split": "train",
     "export.calibrate.rows": 500,
 }
+
+
+V1_INERT_VARIABLES = frozenset(
+    {
+        *(
+            "OMP_NUM_THREADS",
+            "MKL_NUM_THREADS",
+            "OPENBLAS_NUM_THREADS",
+            "NUMEXPR_NUM_THREADS",
+            "VECLIB_MAXIMUM_THREADS",
+        ),
+        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL", "TOKENIZERS_PARALLELISM"),
+        *("PYTHONUNBUFFERED", "NCCL_DEBUG", "TORCH_CPP_LOG_LEVEL", "HF_HOME", "TORCH_HOME", "KERAS_HOME"),
+    }
+)
+"""Environment variables that choose threads, logs or caches; any other may change what user code computes."""
 
 
 def own(parts: Parts) -> str:
@@ -169,6 +185,11 @@ def train(spec: ModelSpec, resolved: Training, software: Software) -> Parts:
         parts["training.start_from"] = training.start_from.model_dump(exclude_none=True)
     own = {f"training.hyperparameters.{name}": value for name, value in training.hyperparameters.items()}
     return {**_v1(parts), **own}
+
+
+def variables(given: Mapping[str, str]) -> Parts:
+    """Environment variables of a step with user code, name → value."""
+    return {f"env.{name}": value for name, value in given.items() if name not in V1_INERT_VARIABLES}
 
 
 def evaluate(spec: ModelSpec, metrics: tuple[str, ...], image: str | None) -> Parts:

@@ -337,7 +337,11 @@ class _Line:
 
     def _add(self, work: _Work, hardware: Hardware) -> None:
         unit = self.place.unit
-        own = identity.own(work.parts)
+        variables = self.place.variables(*work.names)
+        parts = (
+            {**work.parts, **identity.variables({v.name: v.value for v in variables})} if work.user_code else work.parts
+        )
+        own = identity.own(parts)
         digest = contract.step_digest(work.kind, own, work.inputs)
         accelerator = self.place.accelerator(hardware.accelerator, hardware.per_node)
         code = unit.facts.code.digest if work.user_code and unit.facts.code is not None else None
@@ -357,13 +361,13 @@ class _Line:
         self.steps.append(
             ir.Step(
                 spec=spec,
-                parts=identity.shown(work.parts),
+                parts=identity.shown(parts),
                 image=self.place.image(accelerator, work.user_code),
                 resources=placement.resources(work.kind.value, hardware),
                 accelerator=accelerator,
                 nodes=hardware.nodes if not self.place.local else 1,
                 spot=hardware.spot,
-                variables=self.place.variables(*work.names),
+                variables=variables,
                 secrets=self.place.secrets(*work.names),
                 timeout=hardware.timeout,
             )

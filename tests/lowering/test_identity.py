@@ -167,8 +167,16 @@ FIELDS: dict[str, Row] = {
         NOTHING, {"code": {"git": "https://b.example/r", "ref": COMMIT}}, {"code": {"git": "x", "ref": COMMIT}}
     ),
     "code.ref": Row(NOTHING, {"code.ref": COMMIT[::-1]}, {"code": {"git": "https://b.example/r", "ref": COMMIT}}),
-    "env.value": Row(NOTHING, {"env.OMP_NUM_THREADS.value": "8"}),
-    "env.steps": Row(NOTHING, {"env.OMP_NUM_THREADS.steps": ["train", "evaluate"]}),
+    "env.value": Row(
+        TRAIN,
+        {"env.DIGITS_MODE": {"value": "b", "steps": ["train"]}},
+        {"env.DIGITS_MODE": {"value": "a", "steps": ["train"]}},
+    ),
+    "env.steps": Row(
+        EVALUATE,
+        {"env.DIGITS_MODE": {"value": "a", "steps": ["train", "evaluate"]}},
+        {"env.DIGITS_MODE": {"value": "a", "steps": ["train"]}},
+    ),
     **_nothing(secrets__0__env="KEY", secrets__0__from="other/token", secrets__0__steps=["serve"]),
     "preprocessing.class": Row(TRAIN, {"preprocessing.class": "digits.data:Other"}),
     "preprocessing.serve": Row(
@@ -658,3 +666,8 @@ def test_an_attempt_changes_the_name_of_its_own_run_and_no_digest() -> None:
     changed = bundle(edited(SPEC, {"training.epochs": 9}), around=HERE.but(lock=lock)).run
     assert changed is not None
     assert changed.attempt == 1, "attempts are counted for one run; another begins at one"
+
+
+def test_variables_that_choose_threads_or_logs_move_nothing() -> None:
+    after = edited(SPEC, {"env.OMP_NUM_THREADS": {"value": "8"}, "env.TF_CPP_MIN_LOG_LEVEL": {"value": "3"}})
+    assert touched_steps(steps(SPEC), steps(after)) == NOTHING
