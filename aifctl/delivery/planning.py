@@ -73,10 +73,18 @@ def _of_ref(rendered: Rendered, ref: str, paths: list[Path]) -> tuple[ManifestsB
     repository = rendered.repository
     with tempfile.TemporaryDirectory(prefix="aifctl-plan-") as folder:
         git.export_ref(repository.root, ref, Path(folder))
-        then, found = _load_then(repository, Path(folder), paths)
+        try:
+            then = _load_then(repository, Path(folder), paths)
+        except Report as report:
+            # Positions would be those of files in the temporary folder.
+            there = (
+                replace(d, message=f"at {ref}: {d.message}", where=None, position=None) for d in report.diagnostics
+            )
+            raise Report(*there) from None
         if then is None:
-            return {}, found
+            return {}, []
         before: dict[str, list[Manifest]] = {}
+        found: list[Diagnostic] = []
         for compiled in rendered.environments:
             name = compiled.environment.name
             known = {environment.name for environment in load.environments(then.platform)}
@@ -88,19 +96,27 @@ def _of_ref(rendered: Rendered, ref: str, paths: list[Path]) -> tuple[ManifestsB
     return before, found
 
 
-def _load_then(now: Repository, folder: Path, paths: list[Path]) -> tuple[Repository | None, list[Diagnostic]]:
-    same = [
-        folder / path.absolute().relative_to(now.root) for path in paths if path.absolute().is_relative_to(now.root)
-    ]
+def _load_then(now: Repository, folder: Path, paths: list[Path]) -> Repository | None:
+    """The same files and folders, and the same platform file, as they were; None where there were no specs then."""
+    insides = [_inside(now, path) for path in paths]
+    same = [folder / inside for inside in insides if inside is not None]
     there = [path for path in same if path.exists()] or ([folder] if not paths else [])
     if not there:
-        return None, []  # new since then: everything is to be created
+        return None
+    named = _inside(now, Path(now.platform_file)) if now.platform_file is not None else None
+    platform = folder / named if named is not None and (folder / named).is_file() else None
     try:
-        return load.load(there), []
+        return load.load(there, platform)
     except Report as report:
         if any(d.code == "AIF114" for d in report.diagnostics):
-            return None, []
+            return None
         raise
+
+
+def _inside(repository: Repository, path: Path) -> Path | None:
+    """Relative to the repository's root; None for what lies outside of it."""
+    absolute = path.absolute()
+    return absolute.relative_to(repository.root) if absolute.is_relative_to(repository.root) else None
 
 
 def _at_ref(diagnostic: Diagnostic, ref: str) -> Diagnostic:
