@@ -106,9 +106,7 @@ def _figure(timings: Sequence[measure.Timing], objects: int) -> Figure:
 
 
 def _tell(result: dict[str, object], rate: float) -> None:
-    print(
-        f"{result['machine']}: {result['models']} models, {result['objects']} objects; fastest of the runs, whole processes"
-    )
+    print(f"{result['machine']}: {result['models']} models, {result['objects']} objects, fastest whole process of each")
     for name, figure in _rows(result["aifctl"]):
         target = f"target {TARGETS[name]:.1f} s" if name in TARGETS else ""
         print(
