@@ -68,19 +68,16 @@ def tree_files(root: Path) -> Iterator[tuple[str, Path]]:
 
     Raises ValueError for a symbolic link: what it points at could lie outside the tree.
     """
-    found: list[tuple[str, Path]] = []
+    found: dict[str, str] = {}
     for folder, folders, names in os.walk(root, followlinks=False):
         folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
+        above = "" if folder == str(root) else f"{os.path.relpath(folder, root)}/"
         for name in [*folders, *names]:
-            path = Path(folder, name)
-            if path.is_symlink():
-                raise ValueError(f"{path.relative_to(root).as_posix()} is a symbolic link")
-        found += [
-            (Path(folder, name).relative_to(root).as_posix(), Path(folder, name))
-            for name in names
-            if name not in IGNORED_NAMES and not name.endswith(IGNORED_SUFFIXES)
-        ]
-    yield from sorted(found)
+            if os.path.islink(f"{folder}/{name}"):  # noqa: PTH114 - hot, as all of this
+                raise ValueError(f"{above}{name} is a symbolic link")
+        kept = (name for name in names if name not in IGNORED_NAMES and not name.endswith(IGNORED_SUFFIXES))
+        found |= {f"{above}{name}": f"{folder}/{name}" for name in kept}
+    yield from ((name, Path(found[name])) for name in sorted(found))
 
 
 def of_files(files: dict[str, str]) -> str:

@@ -140,6 +140,7 @@ def jobs() -> int:
 def _work(worker: object, pipe: Connection, held: list[Connection]) -> None:
     # Ctrl-C reaches every process of a terminal; the owner alone decides what it means. A held copy of an owner's end
     # would keep a pipe open after the owner is gone.
+    gc.set_threshold(100_000, 50, 50)  # what a worker makes is mostly kept, and has no cycles
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for each in held:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 RANGE = re.compile(r"^(.*?)(\d+)\.\.(.*?)(\d+)$")
 MOST = 100_000
 
 
+@lru_cache(maxsize=4096)
 def expand(columns: str | tuple[str, ...] | None, feature: str) -> tuple[str, ...]:
     """Column names in order; the feature's own name when none are given. Raises ValueError for an empty range."""
     if columns is None:
