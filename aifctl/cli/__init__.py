@@ -37,6 +37,9 @@ COMMANDS = {
 }
 """Command → the panel of `--help` that lists it. The module of `x` is `aifctl.cli.x`, its function `x`."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of every program (128 + SIGINT)."""
+
 HELP = """One short YAML spec per model, compiled to plain Argo and Kubernetes manifests, planned, run and served.
 
 A first model, from a spec to predictions:
@@ -96,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
         output.show(report.diagnostics, report.texts)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         _drop_output()  # the reader went away (`aifctl plan | head`): not a fault, and nothing more can be said
     except OSError as error:  # the outside world where no command expects it: a full disk, a folder that is not ours
@@ -118,6 +121,8 @@ def _run(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), standalone_mode=False, prog_name="aifctl")
     except typer.Exit as stop:
         return stop.exit_code
+    if code == INTERRUPTED:  # typer's answer to Ctrl-C
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

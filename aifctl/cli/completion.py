@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 
 from aifctl.diagnostics import Report
 
@@ -27,18 +28,24 @@ def _silent(find: Callable[[], Rows]) -> Completer:
 
 @_silent
 def models() -> Rows:
-    """Names of the models of the repository that the working folder is in."""
-    from aifctl.cli import arguments
+    """Names of the models of the repository that the working folder is in.
 
+    None where no platform file marks one: it could be the whole disk that is searched.
+    """
+    from aifctl.cli import arguments
+    from aifctl.spec import load
+
+    if load.find_platform([Path()]) is None:
+        return []
     return sorted({document.model_name for document in arguments.repository(None).documents} - {""})
 
 
 @_silent
 def environments() -> Rows:
-    from aifctl.cli import arguments
     from aifctl.spec import load
 
-    return [(each.name, ", ".join(each.roles)) for each in load.environments(arguments.repository(None).platform)]
+    platform = load.ground([Path()], []).platform
+    return [(each.name, ", ".join(each.roles)) for each in load.environments(platform)]
 
 
 @_silent

@@ -66,7 +66,7 @@ def data(text: str) -> None:
     """Text for machines, always UTF-8: a locale must not change what the next program reads."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.write(text.encode(errors="surrogateescape"))  # names of files may be any bytes
         sys.stdout.buffer.flush()
     else:
         print(text, end="")

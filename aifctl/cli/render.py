@@ -62,5 +62,5 @@ def _stream(paths: list[Path] | None, platform: Path | None, env: str | None) ->
     loaded = arguments.repository(paths, platform)
     rendered = tree.render(loaded, arguments.environments(loaded, env, clusters_only=True), complete=not paths)
     output.show(rendered.diagnostics, loaded.texts)
-    print(rendered.stream(), end="")
+    output.data(rendered.stream())
     return 1 if output.failed(rendered.diagnostics) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -62,7 +63,9 @@ def run(
     prepared = local.prepare(loaded, request, name)
     output.show(prepared.diagnostics, loaded.texts)
     if debug is not None:
-        result = local.debug(prepared, debug)
+        # What the step prints would stand between a script and its JSON.
+        with redirect_stdout(sys.stderr) if form is output.Output.JSON else nullcontext():
+            result = local.debug(prepared, debug)
         output.show(result.diagnostics, loaded.texts)
         output.as_json(dict(result.outputs))
         return 0

@@ -28,7 +28,7 @@ def serve(
 
     Examples:
         aifctl serve digits --port 8080
-        curl -s localhost:8080/predict -d '{"p0": 0, "p1": 12, …}' -H 'content-type: application/json'
+        curl localhost:8080/predict --json '{"p0": 0, "p1": 12, …}'
     """
     from aifctl.delivery import serving
 
