@@ -44,6 +44,7 @@ def runs(
         aifctl runs 3f9a1c
         aifctl runs 3f9a1c 77b0e2
     """
+    from aifctl.runtime import comparison, run_tables
     from aifctl.runtime import runs as records
     from aifctl.runtime.store import Store
 
@@ -51,11 +52,13 @@ def runs(
     output.show(listing.diagnostics, {})
     as_data = form is output.Output.JSON
     if first is None:
-        output.as_json(records.listing_to_json(listing)) if as_data else print(records.listing_to_text(listing))
+        output.as_json(records.listing_to_json(listing)) if as_data else print(run_tables.listing_to_text(listing))
     elif second is None:
         record = records.find(listing, first)
-        output.as_json(records.record_to_json(record)) if as_data else print(records.record_to_text(record))
+        output.as_json(records.record_to_json(record)) if as_data else print(run_tables.record_to_text(record))
     else:
-        compared = records.compare(records.find(listing, first), records.find(listing, second))
-        output.as_json(records.comparison_to_json(compared)) if as_data else print(records.comparison_to_text(compared))
+        compared = comparison.compare(records.find(listing, first), records.find(listing, second))
+        output.as_json(comparison.comparison_to_json(compared)) if as_data else print(
+            run_tables.comparison_to_text(compared)
+        )
     return 0

@@ -40,5 +40,6 @@ def look_up(uri: str) -> Pin:
         return Pin(hashed.hexdigest(), None, size)
     except ImportError as error:
         raise Report(Diagnostic("AIF124", f"{uri} can't be read: {error}", "install what this scheme needs")) from None
-    except (OSError, ValueError) as error:
-        raise Report(Diagnostic("AIF124", f"{uri} can't be read: {error}")) from None
+    except Exception as error:  # noqa: BLE001 - stores raise what their own libraries have: no credentials, no bucket
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Report(Diagnostic("AIF124", f"{uri} can't be read: {reason}")) from None

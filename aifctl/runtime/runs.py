@@ -1,4 +1,4 @@
-"""Run manifests, `runs/<run>.json` in a store: what ran, from what, on what, with which results; and how two differ.
+"""Run manifests, `runs/<run>.json` in a store: what ran, from what, on what, with which results.
 
 A manifest is written whole and atomically: when the run starts, after each step, and at the end. One that says
 `running` while nobody holds the run's lock belongs to a run that was killed: it is shown as `interrupted`.
@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -20,7 +20,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from aifctl import contract
 from aifctl.contract import Kind, StepSpec
 from aifctl.diagnostics.model import Diagnostic, Report, Severity
 from aifctl.runtime import locks
@@ -289,147 +288,9 @@ def find(listing: Listing, name: str) -> RunRecord:
     raise Report(Diagnostic("AIF849", f"no run is named `{name}`", hint=hint))
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One value that differs; None where a side has none. `key` is a dotted path."""
-
-    section: str
-    key: str
-    a: Any
-    b: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    a: RunRecord
-    b: RunRecord
-    differences: tuple[Difference, ...]
-
-
-def compare(a: RunRecord, b: RunRecord) -> Comparison:
-    """What differs, by section: spec, parameters, metrics, digests of steps, artifacts, commit, package versions."""
-    sections = zip(_sections(a), _sections(b), strict=True)
-    return Comparison(a, b, tuple(d for (name, left), (_, right) in sections for d in _differences(name, left, right)))
-
-
-def _sections(record: RunRecord) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    return (
-        ("spec", record.spec),
-        ("parameters", record.parameters),
-        ("metrics", record.metrics),
-        ("steps", {name: step.digest for name, step in record.steps.items()}),
-        ("artifacts", {name: _hashes(artifact) for name, artifact in record.artifacts.items()}),
-        ("code", {key: record.git.get(key) for key in ("commit", "dirty")} if record.git else {}),
-        ("packages", record.machine.get("packages") or {}),
-    )
-
-
-def _hashes(artifact: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry["sha256"] for name, entry in artifact.get("files", {}).items()}
-
-
-def _differences(section: str, left: Any, right: Any) -> list[Difference]:
-    a, b = dict(_flat(left)), dict(_flat(right))
-    return [
-        Difference(section, key, a.get(key), b.get(key)) for key in dict.fromkeys((*a, *b)) if a.get(key) != b.get(key)
-    ]
-
-
-def _flat(value: Any, at: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _flat(item, f"{at}.{key}" if at else str(key))
-    elif isinstance(value, list | tuple) and value:
-        for position, item in enumerate(value):
-            named = isinstance(item, Mapping) and isinstance(item.get("name"), str)
-            yield from _flat(item, f"{at}[{item['name'] if named else position}]")
-    elif at:
-        yield at, value
-
-
 def record_to_json(record: RunRecord) -> dict[str, Any]:
     return asdict(record)
 
 
 def listing_to_json(listing: Listing) -> dict[str, Any]:
     return {"runs": [record_to_json(record) for record in listing.records]}
-
-
-def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "a": comparison.a.run,
-        "b": comparison.b.run,
-        "differences": [asdict(difference) for difference in comparison.differences],
-    }
-
-
-def listing_to_text(listing: Listing) -> str:
-    """A table, one run a line."""
-    rows = [("RUN", "MODEL", "STATE", "STARTED", "SECONDS", "COMMIT", "METRICS")]
-    for record in listing.records:
-        took = sum(step.seconds or 0.0 for step in record.steps.values())
-        commit = str(record.git.get("commit", ""))[: contract.SHORT] + ("*" if record.git.get("dirty") else "")
-        metrics = " ".join(f"{name}={value:.4g}" for name, value in record.metrics.items())
-        rows.append((record.run, record.model, record.state, record.started[:19] + "Z", f"{took:.1f}", commit, metrics))
-    return _table(rows)
-
-
-def record_to_text(record: RunRecord) -> str:
-    """One run: when and from what it was made, its steps, parameters, metrics and artifacts."""
-    commit = str(record.git.get("commit") or "none") + (" with uncommitted changes" if record.git.get("dirty") else "")
-    lines = [
-        f"{record.run}  {record.state}",
-        f"  model     {record.model}",
-        f"  started   {record.started[:19]}Z" + (f", ended {record.ended[:19]}Z" if record.ended else ""),
-        f"  commit    {commit}",
-        f"  command   {' '.join(record.command)}",
-        "",
-    ]
-    steps = [("  STEP", "STATE", "SECONDS", "DIGEST", "LOG")]
-    for name, step in record.steps.items():
-        seconds = "-" if step.seconds is None else f"{step.seconds:.1f}"
-        steps.append((f"  {name}", step.state, seconds, (step.digest or "-")[: contract.SHORT], step.log or "-"))
-    lines.append(_table(steps))
-    for title, values in (("parameters", record.parameters), ("metrics", record.metrics)):
-        if values:
-            lines += ["", title, _table([(f"  {name}", _shown(value)) for name, value in values.items()])]
-    return "\n".join(lines)
-
-
-def comparison_to_text(comparison: Comparison) -> str:
-    """Sections with a table each; `no differences` where there is none."""
-    lines = [f"a: {_title(comparison.a)}", f"b: {_title(comparison.b)}"]
-    for section in dict.fromkeys(difference.section for difference in comparison.differences):
-        found = [d for d in comparison.differences if d.section == section]
-        rows = [("", "a", "b", ""), *((f"  {d.key}", _shown(d.a), _shown(d.b), _change(d)) for d in found)]
-        lines += ["", section, _table(rows)]
-    if not comparison.differences:
-        lines += ["", "no differences"]
-    return "\n".join(lines)
-
-
-def _title(record: RunRecord) -> str:
-    return f"{record.run} ({record.state}, {record.started[:19]}Z)"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, str) and len(value) in (40, 64) and all(c in "0123456789abcdef" for c in value):
-        return value[: contract.SHORT]
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _change(difference: Difference) -> str:
-    if difference.section != "metrics" or difference.a is None or difference.b is None:
-        return ""
-    return f"{difference.b - difference.a:+.4g}"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

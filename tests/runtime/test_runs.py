@@ -13,7 +13,8 @@ import pytest
 
 from aifctl.contract import Kind, StepSpec
 from aifctl.diagnostics import Report, Severity
-from aifctl.runtime import locks, runs
+from aifctl.runtime import locks, run_tables, runs
+from aifctl.runtime.comparison import compare, comparison_to_json
 from aifctl.runtime.runs import About, RunRecord, StepRecord
 from aifctl.runtime.store import FileEntry, Store
 
@@ -230,9 +231,9 @@ class TestCompare:
     )
 
     def test_a_run_does_not_differ_from_itself(self) -> None:
-        comparison = runs.compare(self.A, replace(self.A, started="2026-01-01", command=("other",)))
+        comparison = compare(self.A, replace(self.A, started="2026-01-01", command=("other",)))
         assert comparison.differences == ()
-        assert runs.comparison_to_text(comparison).endswith("no differences")
+        assert run_tables.comparison_to_text(comparison).endswith("no differences")
 
     def test_every_section(self) -> None:
         other = replace(
@@ -246,7 +247,7 @@ class TestCompare:
             git={"commit": B[:40], "dirty": True, "branch": "x", "changed": ["a"]},
             machine={"packages": {"torch": "2.10"}},
         )
-        comparison = runs.compare(self.A, other)
+        comparison = compare(self.A, other)
         assert [(d.section, d.key, d.a, d.b) for d in comparison.differences] == [
             ("spec", "training.epochs", 5, 6),
             ("spec", "export[onnx].opset", 17, 18),
@@ -260,7 +261,7 @@ class TestCompare:
             ("code", "dirty", False, True),
             ("packages", "torch", "2.9", "2.10"),
         ]
-        assert runs.comparison_to_text(comparison) == (
+        assert run_tables.comparison_to_text(comparison) == (
             "a: local-digits-1 (done, 2025-01-01T10:00:00Z)\n"
             "b: local-digits-2 (done, 2025-01-01T10:00:00Z)\n"
             "\n"
@@ -296,14 +297,14 @@ class TestCompare:
             "         a    b\n"
             "  torch  2.9  2.10"
         )
-        assert json.loads(json.dumps(runs.comparison_to_json(comparison)))["differences"][0] == {
+        assert json.loads(json.dumps(comparison_to_json(comparison)))["differences"][0] == {
             "section": "spec", "key": "training.epochs", "a": 5, "b": 6,
         }  # fmt: skip
 
     def test_the_table_of_runs(self) -> None:
         step = StepRecord(kind="train", digest=A, seconds=12.34)
         record = replace(self.A, steps={"train": step}, git={"commit": B[:40], "dirty": True})
-        assert runs.listing_to_text(runs.Listing((record,), ())) == (
+        assert run_tables.listing_to_text(runs.Listing((record,), ())) == (
             "RUN             MODEL   STATE  STARTED               SECONDS  COMMIT       METRICS\n"
             "local-digits-1  digits  done   2025-01-01T10:00:00Z  12.3     bbbbbbbbbb*  accuracy=0.95"
         )

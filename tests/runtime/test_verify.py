@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from aifctl.contract import ExportConfig, Kind
+from aifctl.contract import ExportConfig, Kind, Preprocessing
 from aifctl.diagnostics import Diagnostic
 from aifctl.runtime import bundle, frameworks
 from aifctl.runtime.frameworks import Trained
 from aifctl.runtime.steps import export as export_step
-from tests.runtime.chain import Chain, digits, refused, training
+from tests.runtime.chain import Chain, coin, digits, refused, training
 from tests.runtime.conftest import PREP
 
 pytestmark = pytest.mark.torch
@@ -221,3 +221,31 @@ def test_tensorflow_exports_pass_both_gates(digits_tensorflow: Chain) -> None:
         outputs = chain.verify(format).outputs
         assert outputs["metrics"]["accuracy"] >= 0.95
         assert outputs["parity"]["greatest_difference"] < 1e-4
+
+
+def test_answers_that_depend_on_the_batch_are_refused(tmp_path: Path, code: Callable[..., Path]) -> None:
+    """All test rows at once get the reference's answers; a request with one row would get others."""
+    source = code(
+        net="""
+        from torch import nn
+
+        def build(params, signature):
+            return nn.Linear(1, 2)
+        """,
+        prep="""
+        class Prep:
+            def fit(self, train):
+                self.state = {}
+
+            def transform(self, batch):
+                return {"x": batch["x"] - batch["x"].mean()}
+        """,
+    )
+    chain = coin(tmp_path, source).prepared()
+    placed = Preprocessing(cls="prep:Prep", serve="server")
+    chain.train(training("pytorch", "coin", "net:build", preprocessing=placed))
+    chain.export("onnx", "onnx", "pytorch")
+    found = findings(chain, "onnx")
+    assert found.keys() == {"AIF834"}
+    message = "export `onnx` answers a row of `test` otherwise when it is asked for alone: 1 of 1 rows differ"
+    assert found["AIF834"].message.startswith(message)

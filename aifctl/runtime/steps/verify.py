@@ -8,7 +8,8 @@ model without preprocessing is given. So parity says nothing about a bundle that
 **Raw rows** asks whether the bundle does what was tested, as it will be asked when it serves: test rows go as plain
 dicts, through JSON, into `LoadedBundle.predict_rows`, the server's own path, and nothing of training touches them.
 The outputs must be those of the reference (unless the export is quantized), and no metric may drop by more than
-`max_metric_drop`. A bundle that dropped its preprocessing fails here. Where callers preprocess (`client`), the
+`max_metric_drop`. A few rows are asked for one by one, too, as most requests are: an answer must not depend on what
+else is in the batch. A bundle that dropped its preprocessing fails here. Where callers preprocess (`client`), the
 reference plays the caller.
 
 The reference is fp32, evaluation mode, CPU. Publishes verify.json, the evidence a release carries.
@@ -35,6 +36,8 @@ from aifctl.runtime.signature import Arrays, Tensor
 WORST = 5
 """Rows shown in a diagnostic."""
 LATENCY_CALLS = 20
+ALONE = 3
+"""Rows that are asked for one by one."""
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -68,6 +71,15 @@ class Expected:
     @property
     def raw(self) -> Arrays:
         return self.split.features
+
+    def row(self, position: int) -> Expected:
+        one = slice(position, position + 1)
+        return Expected(
+            split=self.split.take(np.array([position])),
+            model_inputs={name: array[one] for name, array in self.model_inputs.items()},
+            outputs=self.outputs[one],
+            output=self.output,
+        )
 
 
 def check_parity(
@@ -103,6 +115,8 @@ def check_rows(
         what = f"export `{config.export}` answers raw rows of `{config.split}` otherwise than the trained model"
         hint = "preprocessing is missing from the bundle, or is not the one the model was trained with"
         findings.append(difference.diagnostic("AIF834", what, hint))
+    else:
+        findings += _check_alone(loaded, expected, config)
     reference, exported = _measured(expected.outputs, expected, config), _measured(outputs, expected, config)
     for name, value in exported.items():
         lost = metrics.drop(name, reference[name], value)
@@ -111,6 +125,22 @@ def check_rows(
             findings.append(_dropped(name, (reference[name], value, lost), notes, config))
     evidence = {"metrics": exported, "reference": reference, "raw_rows_greatest_difference": difference.greatest}
     return evidence, findings
+
+
+def _check_alone(loaded: LoadedBundle, expected: Expected, config: VerifyConfig) -> list[Diagnostic]:
+    """Of the first rows, each asked for alone: they must get the answers that they got among the others."""
+    for position in range(min(ALONE, len(expected.split))):
+        row = expected.row(position)
+        try:
+            outputs = _answer(lambda row=row: _from_rows(loaded, row), loaded, row, config)  # type: ignore[misc]
+        except Report as report:
+            return list(report.diagnostics)
+        difference = Difference.between(row, outputs, config)
+        if not (config.quantized or difference.within):
+            what = f"export `{config.export}` answers a row of `{config.split}` otherwise when it is asked for alone"
+            hint = "compute each row by itself: no mean of the batch in preprocessing, no batch norm in training mode"
+            return [difference.diagnostic("AIF834", what, hint)]
+    return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
