@@ -30,7 +30,7 @@ class Locked:
 
 def lock(loaded: Repository, update: bool) -> Locked:
     """Locks every model, each on its own: one that can't be locked keeps the lock it has."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, Row | None] = {}
     found: list[Diagnostic] = []
     for environment in load.environments(loaded.platform):
         units, problems = load.units(loaded, environment)
@@ -41,8 +41,9 @@ def lock(loaded: Repository, update: bool) -> Locked:
             try:
                 rows[unit.name] = _lock(unit, update)
             except Report as report:
+                rows[unit.name] = None
                 found += report.diagnostics
-    return Locked(tuple(rows.values()), pipeline.finish(loaded, found))
+    return Locked(tuple(row for row in rows.values() if row is not None), pipeline.finish(loaded, found))
 
 
 def _lock(unit: Unit, update: bool) -> Row:
@@ -50,6 +51,10 @@ def _lock(unit: Unit, update: bool) -> Row:
     requirements = None
     required = unit.spec.code.requirements if unit.spec.code is not None else None
     fact = unit.facts.requirements
+    if fact is not None and fact.problem is not None:
+        raise Report(
+            Diagnostic("AIF351", f"`{required}` {fact.problem}", None, unit.at("spec", "code", "requirements"))
+        )
     if required is not None and fact is not None and fact.sha256 and locking.requirements_outdated(unit, update):
         requirements = locking.resolve_requirements(inside(unit.folder, required), fact.sha256)
     new = locking.lock(unit, pins, requirements)

@@ -16,6 +16,8 @@ HASHED_IN_PLACE = 64 * 1024**2
 INLINE_CODE = 512 * 1024
 """Bytes of code up to which it travels in a ConfigMap (which holds at most 1 MiB)."""
 MAX_CODE = 256 * 1024**2
+_ELSEWHERE = ("-r", "-c", "-e", "--requirement", "--constraint", "--editable")
+"""Options of a requirements file whose meaning lies in other files."""
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
@@ -127,9 +129,12 @@ def _requirements(folder: Path, relative: str) -> RequirementsFact:
     except (ValueError, OSError) as error:
         reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         return RequirementsFact(problem="is not UTF-8" if isinstance(error, UnicodeDecodeError) else reason)
-    lines = tuple(
-        sorted({line for raw in text.splitlines() if (line := raw.partition(" #")[0].strip()) and line[0] != "#"})
-    )
+    whole = text.replace("\r\n", "\n").replace("\\\n", " ")  # a package's hashes may stand on lines of their own
+    stripped = (" ".join(line.partition(" #")[0].split()) for line in whole.splitlines())
+    lines = tuple(sorted({line for line in stripped if line and line[0] != "#"}))
+    elsewhere = next((line for line in lines if line.startswith(_ELSEWHERE)), None)
+    if elsewhere is not None:
+        return RequirementsFact(problem=f"says `{elsewhere}`, which could change unseen: write out what it stands for")
     return RequirementsFact(lines, digest.of_value(list(lines)))
 
 

@@ -27,16 +27,20 @@ def unlocked(unit: Unit, update: bool) -> list[Dataset]:
 
 
 def _needs_pin(unit: Unit, dataset: Dataset, update: bool) -> bool:
+    return _lockable(dataset) and (update or _locked(unit, dataset) is None)
+
+
+def _lockable(dataset: Dataset) -> bool:
+    """Whether its pin belongs into the lock: not where the spec says it, nor where there is to be none."""
     source = dataset.source
-    if (
-        not dataset.pinned
-        or source.kind not in ("path", "uri")
-        or source.sha256 is not None
-        or source.version is not None
-    ):
-        return False
+    by_hand = (source.sha256, source.version, source.snapshot) != (None, None, None)
+    return dataset.pinned and source.kind in ("path", "uri") and not by_hand
+
+
+def _locked(unit: Unit, dataset: Dataset) -> LockedDataset | None:
+    """The lock's entry, if it is of the source that the spec names now."""
     locked = unit.lock.datasets.get(dataset.name) if unit.lock is not None else None
-    return update or locked is None or locked.source != source_name(dataset)
+    return locked if locked is not None and locked.source == source_name(dataset) else None
 
 
 def source_name(dataset: Dataset) -> str:
@@ -55,11 +59,8 @@ def requirements_outdated(unit: Unit, update: bool) -> bool:
 def lock(unit: Unit, pins: dict[str, LockedDataset], requirements: LockedRequirements | None) -> Lock:
     """The lock with these new entries; entries of datasets that are gone, or pinned in the spec by now, are dropped."""
     old = unit.lock
-    kept = {
-        dataset.name: old.datasets[dataset.name]
-        for dataset in unit.spec.datasets
-        if old is not None and dataset.name in old.datasets and not _needs_pin(unit, dataset, False) and dataset.pinned
-    }
+    known = {dataset.name: _locked(unit, dataset) for dataset in unit.spec.datasets if _lockable(dataset)}
+    kept = {name: locked for name, locked in known.items() if locked is not None}
     fact = unit.facts.requirements
     former = old.requirements if old is not None and fact is not None else None
     return Lock(
