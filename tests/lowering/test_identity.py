@@ -26,6 +26,7 @@ from tests.lowering.units import (
     SHA,
     SPEC,
     Around,
+    bundle,
     edited,
     moved,
     platform_of,
@@ -652,8 +653,6 @@ def test_unpinned_rows_of_a_function_wait_for_their_content() -> None:
 
 
 def test_an_attempt_changes_the_name_of_its_own_run_and_no_digest() -> None:
-    from tests.lowering.units import bundle
-
     first = bundle(SPEC).run
     assert first is not None
     assert first.name == f"digits-{first.digest[:10]}"
