@@ -77,8 +77,12 @@ class Tracker:
         name = "log_artifacts" if path.is_dir() else "log_artifact"
         self._do("log artifacts", lambda client, run_id: getattr(client, name)(run_id, str(path), folder))
 
+    def begin(self) -> None:
+        """The run goes on, whatever became of it in an earlier attempt."""
+        self._do("begin the run", lambda client, run_id: client.update_run(run_id, status="RUNNING"))
+
     def finish(self, status: str = "FINISHED") -> None:
-        """FINISHED, FAILED or KILLED."""
+        """FINISHED or FAILED."""
         self._do("end the run", lambda client, run_id: client.set_terminated(run_id, status))
 
     def register(self, name: str, source: str, tags: Mapping[str, str], alias: str) -> str | None:

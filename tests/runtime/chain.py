@@ -35,6 +35,7 @@ class Chain:
     steps: dict[str, StepSpec] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     device: str = "cpu"
+    tracking: str | None = None
 
     @property
     def store(self) -> Store:
@@ -50,6 +51,7 @@ class Chain:
             data=str(self.data),
             events=events,
             device=self.device,
+            tracking=self.tracking,
         )
 
     def step(self, kind: Kind, name: str, config: Any, reads: tuple[str, ...] = ()) -> StepSpec:

@@ -16,6 +16,7 @@ from aifctl import contract
 from aifctl.runtime.data import Prepared
 from aifctl.runtime.frameworks import load_reference
 from aifctl.runtime.job import Stopped
+from aifctl.runtime.tracking import client, tracking_uri
 from tests.runtime.chain import Chain, refused, training, wine
 
 
@@ -69,6 +70,7 @@ def test_the_command_is_told_everything_by_its_environment(tmp_path: Path, code:
     seen = chain.published("train").read_json("model/model.txt")
     assert seen["AIF_PARAMS"] == '{"C": 0.5}'
     assert (seen["AIF_EPOCHS"], seen["AIF_SEED"], seen["AIF_BATCH"]) == ("3", "9", "32")
+    assert (seen["AIF_DEVICE"], seen["AIF_PRECISION"]) == ("cpu", "fp32")
     assert seen["cwd"] == str(chain.code)
     assert Path(seen["python"]).resolve() == Path(sys.executable).resolve()
 
@@ -146,6 +148,34 @@ def test_preprocessing_of_its_own_is_not_taken_away_silently(tmp_path: Path, cod
     config = training("custom", "wine", None, custom=custom("python train.py"), preprocessing=prep)
     (finding,) = refused(lambda: chain.train(config))
     assert (finding.code, finding.message) == ("AIF820", "a custom command does its own preprocessing")
+
+
+def test_a_best_checkpoint_is_not_promised_of_a_command(tmp_path: Path, code: Callable[..., Path]) -> None:
+    chain = wine(tmp_path, code(train=SCRIPT, predict=PREDICT)).prepared()
+    select = contract.Checkpoint(best="val_loss")
+    config = training("custom", "wine", None, custom=custom("python train.py"), checkpoint=select)
+    (finding,) = refused(lambda: chain.train(config))
+    assert (finding.code, finding.message) == ("AIF820", "a custom command selects its own best model")
+
+
+def test_mlflow_is_told_how_training_ended(tmp_path: Path, code: Callable[..., Path]) -> None:
+    """Failed the first time; the same run has finished when the same step has succeeded."""
+    once = f"""
+        import os, pathlib, sys
+        marker = pathlib.Path({str(tmp_path / "marker")!r})
+        if not marker.exists():
+            marker.touch()
+            sys.exit("not yet")
+        pathlib.Path(os.environ["AIF_MODEL_DIR"], "model.txt").write_text("x")
+    """
+    chain = wine(tmp_path, code(train=once, predict=PREDICT)).prepared()
+    chain.tracking = tracking_uri(tmp_path)
+    assert [finding.code for finding in refused(lambda: train(chain))] == ["AIF828"]
+    mlflow = client(chain.tracking)
+    experiment = mlflow.get_experiment_by_name("test/test").experiment_id
+    assert [run.info.status for run in mlflow.search_runs([experiment])] == ["FAILED"]
+    train(chain)
+    assert [run.info.status for run in mlflow.search_runs([experiment])] == ["FINISHED"]
 
 
 def test_told_to_stop_the_command_is_told_and_its_checkpoints_stay(tmp_path: Path, code: Callable[..., Path]) -> None:

@@ -1,7 +1,7 @@
 """Any command that trains: it is told by its environment where its data lies and where its model goes.
 
     AIF_DATA_<NAME>      folder of a prepared dataset: table.parquet, split.npz (row numbers by split), schema.json
-    AIF_PARAMS           hyperparameters, JSON; AIF_EPOCHS, AIF_BATCH and AIF_SEED beside them
+    AIF_PARAMS           hyperparameters, JSON; AIF_EPOCHS, AIF_BATCH, AIF_SEED and AIF_PRECISION beside them
     AIF_CHECKPOINT_DIR   folder that outlives a killed attempt
     AIF_MODEL_DIR        folder whose content is the model
     AIF_DEVICE           what `--device` said; not set where it said nothing
@@ -177,6 +177,7 @@ def _environment(context: Context, places: Mapping[str, str]) -> dict[str, str]:
         "AIF_EPOCHS": str(config.epochs),
         "AIF_BATCH": str(config.batch),
         "AIF_SEED": str(config.seed),
+        "AIF_PRECISION": config.precision,
         "AIF_CHECKPOINT_DIR": str(context.checkpoints.folder),
         # `python` in a command is the one that runs this step, with the packages of its environment.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),

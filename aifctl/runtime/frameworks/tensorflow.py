@@ -111,7 +111,7 @@ class Keras:
         return features, None if rows.label is None else tf.convert_to_tensor(rows.label)
 
     def capture(self) -> dict[str, Any]:
-        return {"variables": [np.asarray(v) for v in self.model.variables], "random": _random_states()}
+        return {"variables": [variable.numpy() for variable in self.model.variables], "random": _random_states()}
 
     def restore(self, captured: Any) -> None:
         self.restore_weights(captured)
@@ -185,7 +185,7 @@ class KerasLearner:
     """Of the model's output: logits, probabilities or value."""
 
     def state(self) -> dict[str, Any]:
-        return {"optimizer": [np.asarray(variable) for variable in self.model.optimizer.variables]}
+        return {"optimizer": [variable.numpy() for variable in self.model.optimizer.variables]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         assign(self.model.optimizer.variables, state["optimizer"])
@@ -256,7 +256,7 @@ def _probe(context: Context) -> tuple[str, int]:
 def _with_random_weights(model: Any, features: Arrays) -> list[Any]:
     """The model's outputs under other weights, which are put back. Takes nothing from the global generators."""
     generator, outputs = np.random.default_rng(0), []
-    kept = [np.asarray(variable) for variable in model.trainable_variables]
+    kept = [variable.numpy() for variable in model.trainable_variables]
     try:
         for _ in range(RANDOM_WEIGHTS):
             assign(model.trainable_variables, [generator.standard_normal(value.shape) for value in kept])

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from aifctl.runtime.data import SPLITS, Prepared
 from aifctl.runtime.frameworks import Trained, custom
 from aifctl.runtime.job import Job
 from aifctl.runtime.signature import Arrays, Signature, after, describe, output_kind
+from aifctl.runtime.store import Fault
 from aifctl.runtime.tracking import Tracker, open_tracker
 
 LOOK_ROWS = 1000
@@ -37,14 +39,17 @@ def run(job: Job) -> dict[str, Any]:
     prepared = Prepared.open(job.dataset(config.dataset))
     trained, splits = _prepare(job, config, prepared)
     tracker = open_tracker(job)
+    tracker.begin()
     tracker.params(_params(config))
     context = _context(job, trained, splits, tracker)
     started = time.monotonic()
-    framework.train(context)
-    seconds = time.monotonic() - started
-    _write(job, _with_outputs(trained, _some_rows(prepared), context.output), context)
+    with _told_of_failure(tracker):
+        framework.train(context)
+        seconds = time.monotonic() - started
+        _write(job, _with_outputs(trained, _some_rows(prepared), context.output), context)
     metrics = selected(context.history, config)
     tracker.artifacts(job.path, "model")
+    tracker.finish()
     job.log(**metrics)
     return {
         "metrics": metrics,
@@ -62,6 +67,18 @@ def selected(history: list[dict[str, Any]], config: TrainConfig) -> dict[str, fl
         step = min(best, key=lambda entry: sign * entry["value"])["step"]
         history = [entry for entry in history if entry["step"] == step]
     return {entry["name"]: entry["value"] for entry in history}
+
+
+@contextmanager
+def _told_of_failure(tracker: Tracker) -> Iterator[None]:
+    """After a fault, or told to stop, the step is tried again and goes on in the same MLflow run: it stays open."""
+    try:
+        yield
+    except Fault:
+        raise
+    except Report:
+        tracker.finish("FAILED")
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +111,9 @@ def _check_supported(config: TrainConfig) -> None:
     if config.framework == "custom" and config.preprocessing is not None:
         hint = "do it in the command and in `predict`, and leave the section `preprocessing` out"
         raise frameworks.unsupported("a custom command does its own preprocessing", hint)
+    if config.framework == "custom" and config.checkpoint.best is not None:
+        hint = "let the command leave its best model, and leave `checkpoint.select` out"
+        raise frameworks.unsupported("a custom command selects its own best model", hint)
 
 
 def _prepare(job: Job, config: TrainConfig, prepared: Prepared) -> tuple[Trained, dict[str, Rows]]:
