@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
@@ -27,7 +28,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from aifctl import resources
 from aifctl.diagnostics import Diagnostic, Position, Report
 from aifctl.manifest import Manifest
-from aifctl.render import nodes
+from aifctl.render import nodes, slots
 
 FILTERS = (
     "default", "d", "dictsort", "first", "items", "join", "last", "length", "list", "lower", "map", "reject",
@@ -50,7 +51,9 @@ class Templates:
             hint = "make the folder, or leave the setting out to use aifctl's own templates"
             raise Report(Diagnostic("AIF502", f"there is no template folder {folder}", hint))
         self._folders = [str(place) for place in (folder, resources.template_path("")) if place is not None]
-        self._environment = _environment(self._folders)
+        self._environment = _environment(self._folders, written, _WholeNodes)
+        self._shaped = _environment(self._folders, self._slot, _Shaped)
+        self._local = threading.local()
 
     def render(self, name: str, context: Mapping[str, Any]) -> Manifest | None:
         """The object that template `name` describes; None when it renders to nothing.
@@ -59,9 +62,27 @@ class Templates:
         it is filled), AIF506 (the text is no Kubernetes object).
         """
         try:
+            return self._quickly(name, context)
+        except _FAULTS:
+            # Written out and read after all: that either is right, or says what is wrong, and where.
+            pass
+        try:
             return _manifest(self._text(name, context))
         except _NoObjectError as error:
             raise Report(_no_object(error, name, self._place(name))) from error
+
+    def _quickly(self, name: str, context: Mapping[str, Any]) -> Manifest | None:
+        """As `render`, where the values' way through JSON and YAML would change nothing. Raises _FAULTS."""
+        values: list[Any] = []
+        self._local.values = values
+        shape = slots.shape(self._shaped.get_template(name).render(context))
+        return Manifest(shape(values)) if shape is not None else None
+
+    @jinja2.pass_context  # so that Jinja does not fill constants in while it compiles
+    def _slot(self, _: object, value: object) -> str:
+        values: list[Any] = self._local.values
+        values.append(slots.plain(value))
+        return slots.slot(len(values) - 1)
 
     def _text(self, name: str, context: Mapping[str, Any]) -> str:
         try:
@@ -121,16 +142,28 @@ class _WholeNodes(Extension):
         return source
 
 
-def _environment(folders: list[str]) -> _Sandbox:
+class _Shaped(_WholeNodes):
+    """Refuses templates that go on with what they have written: a slot there is not yet what it stands for."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        if _CAPTURES.search(source):
+            raise slots.Unsure(name)
+        return super().preprocess(source, name, filename)
+
+
+_CAPTURES = re.compile(r"\{%[-+]?\s*(?:filter|macro|call|set\s[\w\s.,()]*(?:\||[-+]?%\}))")
+
+
+def _environment(folders: list[str], finalize: Callable[..., str], lexed: type[Extension]) -> _Sandbox:
     environment = _Sandbox(
         loader=jinja2.FileSystemLoader(folders),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
-        finalize=written,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
-        extensions=[_WholeNodes],
+        extensions=[lexed],
     )
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
