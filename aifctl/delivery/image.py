@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from aifctl.delivery.choosing import only_unit
 from aifctl.delivery.files import write_text
-from aifctl.delivery.promotion import only_unit
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.lowering.placement import Place
 from aifctl.render.containerfile import Image, containerfile

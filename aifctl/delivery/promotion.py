@@ -1,34 +1,31 @@
 """`aifctl promote`: a run's proof → `releases/<env>/<model>.yaml`, the facts of what serves.
 
-The proof is what the run's register step wrote, in a place where user code of a pod can't write. The comparison with
-the champion is made here again, on the candidate's test rows; the bundle is copied where stores differ.
+The comparison with the champion is made here again, on the candidate's test rows; the bundle is copied where stores
+differ.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from aifctl import pipeline
+from aifctl.delivery import proof as proofs
+from aifctl.delivery.choosing import only_unit
 from aifctl.delivery.files import write_text
+from aifctl.delivery.proof import STORE, ExportFacts, Proof
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.lowering.placement import Place
-from aifctl.lowering.steps import metrics_of, prepare_name
+from aifctl.lowering.steps import metrics_of
 from aifctl.manifest import to_yaml
-from aifctl.spec import load, schema
+from aifctl.spec import load
 from aifctl.spec.load import LOCAL, Repository, Unit
 from aifctl.spec.models.platform import Environment
 from aifctl.spec.models.release import Release, ReleaseEntry
 from aifctl.spec.paths import shown
 
-if TYPE_CHECKING:
-    from aifctl.runtime.store import Published, Store
-
-STORE = ".aif"
-LOCAL_RUN = "local-"
+LAPTOP = "local-"
+"""How names of runs on a laptop begin."""
 TOLERANCE = 1e-9
 """How much worse than the champion still counts as equal: rounding."""
 
@@ -55,73 +52,6 @@ class Promoted:
     """Warnings: what did not stop the release."""
 
 
-_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class _Part(BaseModel):
-    """Evidence of one step. What user code may have written is held against a form before it reaches a file or URL."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
-class _Step(_Part):
-    digest: _Digest
-    outputs: dict[str, Any] = Field(default_factory=dict)
-
-
-class _Export(_Part):
-    digest: _Digest
-    path: Annotated[str, Field(pattern=r"^steps/[0-9a-f]{64}/attempts/[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    sha256: _Digest
-    size: Annotated[int, Field(ge=0)]
-    format: str
-    signature: dict[str, Any]
-
-
-class _Registration(_Part):
-    """registration.json, as the register step writes it."""
-
-    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=253)]
-    name: str
-    model: str
-    train: _Step
-    evaluate: _Step | None = None
-    gate: _Step | None = None
-    exports: dict[str, _Export]
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        outputs = self.evaluate.outputs if self.evaluate is not None else {}
-        return {name: float(value) for name, value in outputs.get("metrics", {}).items()}
-
-    @property
-    def bounds(self) -> dict[str, dict[str, float]]:
-        """Of the gate that the run passed, whatever the spec asks for by now."""
-        return dict(self.gate.outputs.get("bounds", {})) if self.gate is not None else {}
-
-
-@dataclass(frozen=True, slots=True)
-class _Proof:
-    """What a run has shown, and the store it lies in."""
-
-    store: Store
-    facts: _Registration
-    local: bool
-    prepare: str | None
-    """Digest of the main dataset's prepare step."""
-    mlflow: dict[str, str]
-    commit: tuple[str | None, bool]
-    """Git commit the run was made from, and whether files differed from it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Digests:
-    """Of the steps of the run to release; and the commit it was made from."""
-
-    steps: dict[str, str | None]
-    commit: tuple[str | None, bool] = (None, False)
-
-
 @dataclass(frozen=True, slots=True)
 class _Compared:
     champion: dict[str, float] | None = None
@@ -136,12 +66,13 @@ def promote(loaded: Repository, name: str | None, request: Request) -> Promoted:
             Diagnostic("AIF631", f"environment `{environment.name}` does not serve", "promote to one that does")
         )
     unit = only_unit(loaded, name, environment)
-    origin = _origin(loaded, environment, request)
-    proof = _proof(loaded, unit, origin, request)
-    run = proof.facts.run
-    if run.startswith(LOCAL_RUN) and environment.name != LOCAL:
+    origin = proofs.origin(loaded, environment, request.source)
+    proof = proofs.gather(loaded, unit, origin, request.run)
+    run = proof.made.run
+    laptops = next((name for name in (run, proof.facts.run) if name.startswith(LAPTOP)), None)
+    if laptops is not None and environment.name != LOCAL:
         hint = "run it on a cluster, from committed code, and promote that run"
-        raise Report(Diagnostic("AIF632", f"run `{run}` was made on a laptop: only `{LOCAL}` can release it", hint))
+        raise Report(Diagnostic("AIF632", f"run `{laptops}` was made on a laptop: only `{LOCAL}` can release it", hint))
     compared = _compare(loaded, unit, environment, proof, request.allow_worse)
     release = _release(loaded, unit, environment, proof, compared.champion)
     path = load.release_path(loaded.root, environment.name, unit.name)
@@ -163,113 +94,7 @@ def bundle_location(loaded: Repository, environment: Environment, uri: str) -> s
     return str(loaded.root / uri) if environment.local and "://" not in uri else uri
 
 
-def only_unit(loaded: Repository, name: str | None, environment: Environment) -> Unit:
-    """The one model here, or the named one. Raises Report with every finding otherwise."""
-    units, found = load.units(loaded, environment)
-    chosen = [unit for unit in units if name in (None, unit.name)]
-    if len(chosen) == 1:
-        return chosen[0]
-    resolved = pipeline.finish(loaded, found)
-    if resolved and not chosen:
-        raise pipeline.Findings(resolved, loaded.texts)
-    names = [unit.name for unit in units]
-    if name is None:
-        raise Report(Diagnostic("AIF122", f"several models here: {', '.join(names)}", "name one, or its file"))
-    raise Report(Diagnostic("AIF121", f"no model `{name}` here", schema.did_you_mean(name, names)))
-
-
-def _origin(loaded: Repository, environment: Environment, request: Request) -> Environment:
-    if request.source is not None:
-        return loaded.environment(request.source)
-    if environment.local:
-        return environment
-    trains = [e for e in load.environments(loaded.platform) if "train" in e.roles and not e.local]
-    if len(trains) != 1:
-        names = ", ".join(f"`{e.name}`" for e in trains) or "none"
-        raise Report(
-            Diagnostic("AIF633", f"which environment made the run? those that train: {names}", "say it with --from")
-        )
-    return trains[0]
-
-
-def _proof(loaded: Repository, unit: Unit, origin: Environment, request: Request) -> _Proof:
-    from aifctl.runtime.store import Store
-
-    if "train" not in origin.roles:
-        hint = "name one that trains with --from"
-        raise Report(Diagnostic("AIF633", f"environment `{origin.name}` makes no runs: it only serves", hint))
-    if origin.local:
-        store = Store(loaded.root / STORE)
-        digests = _local_digests(store, unit.name, request.run)
-    else:
-        if origin.store is None:
-            raise Report(
-                Diagnostic("AIF630", f"environment `{origin.name}` has no store", "give it one in the platform file")
-            )
-        store = Store(origin.store.uri)
-        digests = _compiled_digests(loaded, unit, origin, request.run)
-    register = digests.steps.get("register")
-    published = store.find(register) if register is not None else None
-    if published is None:
-        hint = f"`aifctl run {unit.name}` makes one" if origin.local else "wait until its Workflow has succeeded"
-        raise Report(Diagnostic("AIF634", f"no run of `{unit.name}` that passed its gates is in {store.uri}", hint))
-    dataset = unit.spec.main_dataset
-    prepare = prepare_name(Place(unit, loaded.platform), dataset.name) if dataset is not None else ""
-    return _Proof(
-        store=store,
-        facts=_registration(published, unit.name),
-        local=origin.local,
-        prepare=digests.steps.get(prepare),
-        mlflow=dict(published.outputs.get("mlflow", {})),
-        commit=digests.commit,
-    )
-
-
-def _registration(published: Published, model: str) -> _Registration:
-    try:
-        facts = _Registration.model_validate(published.read_json("registration.json"))
-        if facts.model != model:
-            raise ValueError(f"it is of model `{facts.model}`")
-    except ValueError as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first is not None else str(error)
-        message = f"registration.json of step {published.label} is not what a register step writes: {reason}"
-        raise Report(Diagnostic("AIF803", message, "remove the step's folder from the store to run it again")) from None
-    return facts
-
-
-def _local_digests(store: Store, model: str, run: str | None) -> _Digests:
-    from aifctl.runtime import runs
-
-    listing = runs.list_runs(store, model)
-    if run is not None:
-        record = runs.find(listing, run)
-        if record.state != "done":
-            raise Report(
-                Diagnostic("AIF634", f"run `{record.run}` is {record.state}, not done", "finish it with `aifctl run`")
-            )
-    else:
-        done = [record for record in listing.records if record.state == "done"]
-        if not done:
-            return _Digests({})
-        record = done[0]
-    commit = record.git.get("commit")
-    made_from = (str(commit), bool(record.git.get("dirty"))) if commit else (None, False)
-    return _Digests({name: step.digest for name, step in record.steps.items()}, made_from)
-
-
-def _compiled_digests(loaded: Repository, unit: Unit, origin: Environment, wanted: str | None) -> _Digests:
-    model, found = pipeline.compile_unit(loaded, only_unit(loaded, unit.name, origin))
-    if model is None or model.bundle.run is None:
-        raise pipeline.Findings(pipeline.finish(loaded, found), loaded.texts)
-    run = model.bundle.run
-    if wanted not in (None, run.name):
-        message = f"the spec, as it is, stands for run `{run.name}` of `{origin.name}`, not for `{wanted}`"
-        raise Report(Diagnostic("AIF634", message, "check out the commit that made that run, or leave --run out"))
-    return _Digests({step.name: step.spec.digest for step in run.steps}, _git(loaded))
-
-
-def _compare(loaded: Repository, unit: Unit, environment: Environment, proof: _Proof, allow_worse: bool) -> _Compared:
+def _compare(loaded: Repository, unit: Unit, environment: Environment, proof: Proof, allow_worse: bool) -> _Compared:
     """The champion's metrics on the candidate's test rows; none where there is no champion, or nobody asked for it.
 
     With `allow_worse` nothing that speaks against the candidate stops it; it is said as a warning. A run that serves
@@ -286,13 +111,13 @@ def _compare(loaded: Repository, unit: Unit, environment: Environment, proof: _P
         if not allow_worse:
             raise
         return _Compared(None, tuple(replace(d, severity=Severity.WARNING, hint=None) for d in report.diagnostics))
-    worse = _worse(metrics_of(Place(unit, loaded.platform)), proof.facts.metrics, measured)
+    worse = _worse(metrics_of(Place(unit, loaded.platform)), proof.metrics, measured)
     if worse is not None and not allow_worse:
         raise Report(worse)
     return _Compared(measured, () if worse is None else (replace(worse, severity=Severity.WARNING, hint=None),))
 
 
-def _measure(loaded: Repository, unit: Unit, environment: Environment, proof: _Proof) -> dict[str, float]:
+def _measure(loaded: Repository, unit: Unit, environment: Environment, proof: Proof) -> dict[str, float]:
     assert unit.release is not None
     entry, serving = unit.release.stable, unit.spec.serving
     name = serving.export if serving is not None and serving.export in entry.exports else next(iter(entry.exports))
@@ -330,26 +155,27 @@ def _worse(metrics: tuple[str, ...], mine: dict[str, float], champions: dict[str
 
 
 def _release(
-    loaded: Repository, unit: Unit, environment: Environment, proof: _Proof, champion: dict[str, float] | None
+    loaded: Repository, unit: Unit, environment: Environment, proof: Proof, champion: dict[str, float] | None
 ) -> Release:
     facts = proof.facts
     if not facts.exports:
         hint = "add one to `export`, such as `{name: onnx, format: onnx}`"
-        raise Report(Diagnostic("AIF636", f"run `{facts.run}` has no export, so nothing to serve", hint))
+        raise Report(Diagnostic("AIF636", f"run `{proof.made.run}` has no export, so nothing to serve", hint))
     exports = {name: _place(loaded, unit, environment, proof, each) for name, each in sorted(facts.exports.items())}
     image = loaded.platform.spec.images.serve if loaded.platform is not None and not environment.local else None
     before = unit.release.stable if unit.release is not None else None
     # The same run again is the same release: later commits do not make it another.
-    commit = (before.commit, before.dirty) if before is not None and before.run == facts.run else proof.commit
+    same = before is not None and before.run == proof.made.run
+    commit = (before.commit, before.dirty) if before is not None and same else proof.made.commit
     entry = ReleaseEntry(
-        run=facts.run,
+        run=proof.made.run,
         train=facts.train.digest,
         exports=exports,
         signature=_without_none(facts.exports[next(iter(exports))].signature),
         image=image,
         commit=commit[0],
         dirty=commit[1],
-        evidence={"metrics": facts.metrics, "gate": facts.bounds, "champion": champion},
+        evidence={"metrics": proof.metrics, "gate": proof.bounds, "champion": champion},
     )
     metadata = {"name": unit.name, "environment": environment.name}
     return Release(apiVersion="aif.dev/v1alpha1", kind="Release", metadata=metadata, stable=entry)
@@ -362,7 +188,9 @@ def _without_none(value: Any) -> Any:
     return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
-def _place(loaded: Repository, unit: Unit, environment: Environment, proof: _Proof, facts: _Export) -> dict[str, Any]:
+def _place(
+    loaded: Repository, unit: Unit, environment: Environment, proof: Proof, facts: ExportFacts
+) -> dict[str, Any]:
     """The bundle's entry; its files are copied where the serving environment has a store of its own."""
     sha256 = facts.sha256
     target = environment.store.uri if environment.store is not None else None
@@ -387,17 +215,7 @@ def _place(loaded: Repository, unit: Unit, environment: Environment, proof: _Pro
     return {"uri": uri, "sha256": sha256, "format": facts.format, "size": facts.size}
 
 
-def _git(loaded: Repository) -> tuple[str | None, bool]:
-    from aifctl.spec import git
-
-    try:
-        commit = git.commit(loaded.root)
-    except Report:
-        return None, False  # not in Git: the release says so by having no commit
-    return commit.sha, commit.dirty
-
-
-def _mirror(loaded: Repository, environment: Environment, proof: _Proof) -> tuple[Diagnostic, ...]:
+def _mirror(loaded: Repository, environment: Environment, proof: Proof) -> tuple[Diagnostic, ...]:
     """MLflow's alias `champion-<env>` follows the release; nothing reads it back, so it may fail with a warning."""
     from aifctl.runtime import champion
 

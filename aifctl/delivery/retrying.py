@@ -7,8 +7,8 @@ from pathlib import Path
 
 from aifctl import pipeline
 from aifctl.contract import SHORT
+from aifctl.delivery.choosing import only_unit
 from aifctl.delivery.files import write_text
-from aifctl.delivery.promotion import only_unit
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.spec import load, locking
 from aifctl.spec.load import Repository

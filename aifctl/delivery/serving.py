@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from aifctl import pipeline
 from aifctl.checks import Subject, release
-from aifctl.delivery.promotion import bundle_location, only_unit
+from aifctl.delivery.choosing import only_unit
+from aifctl.delivery.promotion import bundle_location
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.lowering.placement import Place
 from aifctl.lowering.service import lower
