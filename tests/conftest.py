@@ -1,8 +1,13 @@
-"""`pytest --update-golden`: writes expected files anew. Refused where CI is set, so that CI can only compare."""
+"""`pytest --update-golden`: writes expected files anew. Refused where CI is set, so that CI can only compare.
+
+Signals that whoever started pytest ignores (a shell does so for `pytest … &`, `nohup` for SIGHUP) are given back their
+meaning: processes that tests start would inherit it, and never hear the Ctrl-C that is tested.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -12,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     if config.getoption("--update-golden") and os.environ.get("CI"):
         raise pytest.UsageError("--update-golden is refused where CI is set")
 
