@@ -128,7 +128,7 @@ def gather(loaded: Repository, unit: Unit, origin: Environment, run: str | None)
     found = {name: store.find(digest) if digest is not None else None for name, digest in _proving(made).items()}
     missing = [name for name, published in found.items() if published is None]
     if missing:
-        message = f"run `{made.run}` has not passed: {_listed(missing)} of it {_is(missing)} not in {store.uri}"
+        message = f"run `{made.run}` is not proved: {_listed(missing)} of it {_is(missing)} not in {store.uri}"
         hint = f"`aifctl run {unit.name}` does them" if origin.local else "wait until its Workflow has succeeded"
         raise Report(Diagnostic("AIF634", message, hint))
     proved = {name: published for name, published in found.items() if published is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aifctl import pipeline
@@ -9,7 +10,6 @@ from aifctl.diagnostics import Diagnostic, Report
 from aifctl.pipeline import CompiledModel
 from aifctl.spec.load import Repository
 from aifctl.spec.models.platform import Environment
-from aifctl.spec.paths import inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +29,43 @@ def push(loaded: Repository, environment: Environment) -> tuple[list[Pushed], tu
         hint = "give it a `store: {uri: …}` in the platform file"
         raise Report(Diagnostic("AIF630", f"environment `{environment.name}` has no store to push to", hint))
     compiled = pipeline.compile_environment(loaded, environment)
-    rows = [row for model in compiled.models for row in _push(model, environment.store.uri)]
-    return rows, compiled.diagnostics
+    uri = environment.store.uri.rstrip("/")
+    rows = [row for model in compiled.models for row in (*_push_code(model, uri), *_push_data(model, uri))]
+    folders = [each for model in compiled.models for each in _folders(model)]
+    return rows, pipeline.finish(loaded, [*compiled.diagnostics, *folders])
 
 
-def _push(model: CompiledModel, uri: str) -> list[Pushed]:
+def _push_code(model: CompiledModel, uri: str) -> Iterator[Pushed]:
     from aifctl.runtime import archives
     from aifctl.runtime.store import Store
 
-    store, unit, rows, uri = Store(uri), model.unit, [], uri.rstrip("/")
-    run = model.bundle.run
-    if run is not None and run.code is not None and run.code.delivery == "archive" and unit.facts.code is not None:
-        assert unit.facts.code.path is not None
-        data = archives.pack(unit.facts.code.path)
-        name = archives.name(run.code.digest)
-        sent = store.write(name, data, exclusive=True)
-        rows.append(Pushed(unit.name, "code", f"{uri}/{name}", len(data), sent))
+    run, fact = model.bundle.run, model.unit.facts.code
+    if run is None or run.code is None or run.code.delivery != "archive" or fact is None or fact.path is None:
+        return
+    data, name = archives.pack(fact.path), archives.name(run.code.digest)
+    sent = Store(uri).write(name, data, exclusive=True)
+    yield Pushed(model.unit.name, "code", f"{uri}/{name}", len(data), sent)
+
+
+def _push_data(model: CompiledModel, uri: str) -> Iterator[Pushed]:
+    from aifctl.runtime.store import Store
+
+    unit = model.unit
     for dataset in unit.spec.datasets:
         fact = unit.facts.data.get(dataset.name)
-        sha256 = fact.sha256 if fact is not None else None
         locked = unit.lock.datasets.get(dataset.name) if unit.lock is not None else None
-        sha256 = sha256 or (locked.sha256 if locked is not None else None)
-        if fact is None or sha256 is None or dataset.source.path is None:
+        sha256 = (fact.sha256 if fact is not None else None) or (locked.sha256 if locked is not None else None)
+        if fact is None or fact.path is None or sha256 is None or fact.path.is_dir():
             continue
         name = f"data/sha256-{sha256}"
-        sent = store.send(name, inside(unit.folder, dataset.source.path))
-        rows.append(Pushed(unit.name, f"data {dataset.name}", f"{uri}/{name}", fact.size, sent))
-    return rows
+        sent = Store(uri).send(name, fact.path)
+        yield Pushed(unit.name, f"data {dataset.name}", f"{uri}/{name}", fact.size, sent)
+
+
+def _folders(model: CompiledModel) -> Iterator[Diagnostic]:
+    """Steps read one file a dataset."""
+    for index, dataset in enumerate(model.unit.spec.datasets):
+        fact = model.unit.facts.data.get(dataset.name)
+        if fact is not None and fact.path is not None and fact.path.is_dir():
+            where = model.unit.at("spec", "datasets", index, "source", "path")
+            yield Diagnostic("AIF351", f"`{dataset.source.path}` is a folder", "name one file", where)

@@ -325,7 +325,7 @@ class TestCluster:
         acme.spec(gate=0.5)
         found = refused(acme, "prod")
         assert found.code == "AIF634"
-        assert "has not passed: `gate` of it is not in" in found.message
+        assert "is not proved: `gate` of it is not in" in found.message
         acme.run_in_lab()
         promote(acme, "prod")
         assert released(acme, "prod").evidence.gate == {"accuracy": {"min": 0.5}}
