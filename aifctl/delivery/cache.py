@@ -15,7 +15,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
@@ -130,15 +130,18 @@ def read(place: Place) -> Cache:
     return cache
 
 
-def inputs(root: Path, folder: Path, paths: Iterable[Path]) -> tuple[str, ...] | None:
-    """These files, all below these folders, and the folders between a spec's and them; None if there are too many."""
+def inputs(root: Path, folder: Path, looked_at: Mapping[Path, bool]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """(these files, all below these folders, and the folders between a spec's and them; those that were not there).
+
+    None if there are too many to ask after all of them.
+    """
     found: dict[str, None] = {}
-    for path in paths:
-        for each in _looked_at(folder, path):
-            found[os.path.relpath(each, root)] = None
+    for path in map(str, looked_at):
+        for each in _looked_at(str(folder), path):
+            found[_below(str(root), each)] = None
             if len(found) > MOST_INPUTS:
                 return None
-    return tuple(found)
+    return tuple(found), tuple(_below(str(root), str(path)) for path, there in looked_at.items() if not there)
 
 
 def sealed(place: Place, entry: Entry, written: Written, began: int) -> Entry | None:
@@ -188,14 +191,22 @@ def _newest(told: str) -> int:
     return max((each + 2 * SECOND if each % SECOND == 0 else each for each in times), default=0)
 
 
-def _looked_at(folder: Path, path: Path) -> Iterator[str]:
-    if path.is_relative_to(folder):
-        yield from (str(above) for above in path.parents if above != folder and above.is_relative_to(folder))
-    yield str(path)
-    for here, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
-        names = [name for name in names if name not in IGNORED_NAMES and not name.endswith(IGNORED_SUFFIXES)]
-        yield from (f"{here}/{name}" for name in (*folders, *names))
+def _looked_at(folder: str, path: str) -> Iterator[str]:
+    if path.startswith(f"{folder}/"):
+        above, _, _ = path.rpartition("/")
+        while above != folder:
+            yield above
+            above, _, _ = above.rpartition("/")
+    yield path
+    if os.path.isdir(path):  # noqa: PTH112 - strings, for speed
+        for here, folders, names in os.walk(path):
+            folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
+            names = [name for name in names if name not in IGNORED_NAMES and not name.endswith(IGNORED_SUFFIXES)]
+            yield from (f"{here}/{name}" for name in (*folders, *names))
+
+
+def _below(root: str, path: str) -> str:
+    return path.removeprefix(f"{root}/") if path.startswith(f"{root}/") else os.path.relpath(path, root)
 
 
 def _folders(out: Path, top: str) -> Iterator[str]:

@@ -108,13 +108,10 @@ class Worker:
             files=tuple(made.files),
         )
         if made.quiet:
-            looked_at = {path.absolute(): True} | made.inputs
-            paths = cache.inputs(self.place.root, path.absolute().parent, looked_at)
-            absent = cache.inputs(
-                self.place.root, path.absolute().parent, (p for p, there in looked_at.items() if not there)
-            )
-            if paths is not None:
-                self.quiet.append(replace(entry, inputs=paths, absent=absent or ()))
+            spec = path.absolute()
+            known = cache.inputs(self.place.root, spec.parent, {spec: True, **made.inputs})
+            if known is not None:
+                self.quiet.append(replace(entry, inputs=known[0], absent=known[1]))
         return entry
 
 

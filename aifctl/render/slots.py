@@ -77,6 +77,7 @@ def plain(value: Any) -> Any:
     raise Unsure(value)
 
 
+@lru_cache(maxsize=1 << 14)
 def _key(key: Any) -> str:
     if not isinstance(key, str) or len(key) > LONG:
         raise Unsure(key)
