@@ -13,6 +13,7 @@ whole or not at all. Symbolic links are never followed, and nothing outside the 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -249,8 +250,14 @@ def _if_old(path: Path, reason: str, rule: Rule) -> Iterator[Garbage]:
 
 
 def _measure(path: Path) -> tuple[int, float]:
-    """Bytes of all files at and below a path, and the newest change; links count as themselves."""
-    own = path.lstat()
+    """Bytes of all files at and below a path, and the newest change; links count as themselves.
+
+    What has gone in the meantime is empty and as new as can be, so that nobody frees it.
+    """
+    try:
+        own = path.lstat()
+    except FileNotFoundError:
+        return 0, math.inf
     size, newest = (0 if stat.S_ISDIR(own.st_mode) else own.st_size), own.st_mtime
     for folder, folders, files in os.walk(path, followlinks=False):
         for name in (*folders, *files):

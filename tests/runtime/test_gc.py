@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import subprocess
@@ -263,3 +264,7 @@ class TestBesideRuns:
             while executor.poll() is None:
                 gc.collect(plan(place, now=time.time() + 60, older_than=0))
             assert executor.returncode == 0
+
+
+def test_what_has_gone_meanwhile_is_no_garbage(tmp_path: Path) -> None:
+    assert gc._measure(tmp_path / "gone") == (0, math.inf)
