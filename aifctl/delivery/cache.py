@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +166,9 @@ def settle() -> None:
 
 def _stamp(place: Place, entry: Entry) -> str:
     root, out = place.root, place.out
-    told = [_told(f"{root}/{path}") for path in entry.inputs]
-    told += [_told(f"{out}/{path}") for path in (*entry.folders, *entry.files)]
-    return _sum("\n".join(told))
+    paths = [f"{root}/{path}" for path in entry.inputs]
+    paths += [f"{out}/{path}" for path in chain(entry.folders, entry.files)]
+    return _sum("\n".join(map(_told, paths)))
 
 
 def _told(path: str) -> str:

@@ -296,6 +296,9 @@ class _Builder:
         self._refused = False
 
     def build(self, node: Node) -> Any:
+        if isinstance(node, ScalarNode):  # most are: they hold nothing that could lead back
+            self._add(node, 1)
+            return None if self._refused else self._scalar(node)
         known = self._built.get(id(node))
         if known is not None:
             self._add(node, known[1])
@@ -308,10 +311,9 @@ class _Builder:
         if self._refused:
             return None
         self._open.add(id(node))
-        value = self._scalar(node) if isinstance(node, ScalarNode) else self._collection(node)
+        value = self._collection(node)
         self._open.discard(id(node))
-        if not isinstance(node, ScalarNode):
-            self._built[id(node)] = (value, self._count - before)
+        self._built[id(node)] = (value, self._count - before)
         return value
 
     def _add(self, node: Node, count: int) -> None:
