@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 
-
 LONG_LIVED = frozenset({"run", "serve"})
 """Commands that collect garbage. The others end before a collection pays: without, they take a third less time."""
 
