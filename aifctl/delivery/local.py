@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aifctl import ir, lowering, pipeline
-from aifctl.diagnostics import Diagnostic, Report, Severity
+from aifctl.contract import Kind
+from aifctl.delivery.choosing import only_unit
+from aifctl.diagnostics import Diagnostic, Report
 from aifctl.diagnostics.model import KeyPath
-from aifctl.spec import load, schema
 from aifctl.spec.load import LOCAL, Repository, Unit
 from aifctl.spec.source import core_scalar
 
@@ -46,12 +47,7 @@ class Prepared:
 
 def prepare(loaded: Repository, request: Request, name: str | None = None) -> Prepared:
     """The repository's one model (or the named one), compiled for this machine. Raises Report with all findings."""
-    environment = loaded.environment(LOCAL)
-    units, found = load.units(loaded, environment, assignments(request.assignments))
-    chosen = [unit for unit in units if name in (None, unit.name)]
-    if len(chosen) != 1:
-        raise _no_single(loaded, found, [unit.name for unit in units], name)
-    unit = chosen[0]
+    unit = only_unit(loaded, name, loaded.environment(LOCAL), assignments(request.assignments))
     options = lowering.Options(device=request.device, sample=request.sample)
     model, problems = pipeline.compile_unit(loaded, unit, options)
     diagnostics = pipeline.finish(loaded, problems)
@@ -96,16 +92,6 @@ def assignments(texts: tuple[str, ...]) -> dict[KeyPath, Any]:
     return result
 
 
-def _no_single(loaded: Repository, found: list[Diagnostic], names: list[str], name: str | None) -> Report:
-    resolved = pipeline.finish(loaded, found)
-    if any(d.severity is Severity.ERROR for d in resolved) and (name is None or name not in names):
-        return pipeline.Findings(resolved, loaded.texts)
-    if name is not None or not names:
-        return Report(Diagnostic("AIF121", f"no model `{name}` here", schema.did_you_mean(str(name), names)))
-    listed = ", ".join(f"`{each}`" for each in names)
-    return Report(Diagnostic("AIF122", f"several models here: {listed}", "name one, or its file"))
-
-
 def debug(prepared: Prepared, step: str) -> Result:
     """Runs one step in this process, so that a debugger's breakpoints in user code hold.
 
@@ -135,6 +121,8 @@ def as_text(outcome: RunOutcome, prepared: Prepared) -> str:
     lines = [f"{outcome.run}: {outcome.state} ({len(done)} steps run, {len(cached)} already done)"]
     lines += [f"  metrics    {shown}"] if shown else []
     lines += [f"  store      {prepared.site.store}", f"  details    aifctl runs {outcome.run}"]
+    if outcome.state == "done" and any(step.spec.kind is Kind.EXPORT for step in prepared.run.steps):
+        lines.append(f"  release    aifctl promote {prepared.unit.name} --env {LOCAL}")
     failed = [step for step in outcome.steps if step.state == "failed"]
     lines += [f"  log        {step.log}" for step in failed if step.log]
     return "\n".join(lines)

@@ -6,6 +6,8 @@ import importlib
 import inspect
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -83,3 +85,14 @@ def test_version(aifctl: Command) -> None:
     for option in ("--version", "-V"):
         done = aifctl(option)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"aifctl {__version__}\n", "")
+
+
+def test_version_loads_nothing(aifctl: Command) -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['--version']; from aifctl.__main__ import main; main();"
+        "print(*{name.partition('.')[0] for name in sys.modules} & {'typer', 'pydantic', 'yaml', 'rich', 'json'})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=aifctl.environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[1] == ""

@@ -83,6 +83,15 @@ class TestNames:
         done = inside(examples.folder, "run", "minimal/mode.yaml")
         assert "minimal/mode.yaml: error[AIF113]: no such file or folder" in done.stderr
 
+    def test_a_broken_spec_does_not_hide_what_was_meant(self, examples: Command, inside: Callable[..., Done]) -> None:
+        spec = examples.folder / "wine-sklearn/model.yaml"
+        spec.write_text(spec.read_text("utf-8").replace("task: classification", "task: clasification"), "utf-8")
+        said = {words: inside(examples.folder, "run", words).stderr for words in ("wine", "wien", ".")}
+        assert "error[AIF206]" in said["wine"]
+        assert "error[AIF121]: no model `wien` here" in said["wien"]
+        assert "did you mean `wine`?" in said["wien"]
+        assert "error[AIF122]: several models here: `digits`, `digits-tf`, `iris`, `wine`" in said["."]
+
     def test_a_name_is_found_though_another_spec_is_broken(
         self, examples: Command, inside: Callable[..., Done]
     ) -> None:

@@ -104,6 +104,7 @@ class TestRun:
         done = digits.project.well("run", "digits")
         assert done.out.startswith(f"{digits.run}: done (0 steps run, 7 already done)\n")
         assert f"aifctl runs {digits.run}" in done.out
+        assert "aifctl promote digits --env local" in done.out
         assert "accuracy 0.9" in done.out
         assert done.err.count("cached") == 7
         quiet = digits.project.well("run", "digits", "--quiet")
