@@ -1,4 +1,7 @@
-"""The whole line on this machine, as a user goes it: each example is run once a session, and many tests look at it."""
+"""The whole line on this machine, as a user goes it: each example is run once, and many tests look at it.
+
+Tests of one example are in one file, so that `pytest -n … --dist loadfile` runs it once too.
+"""
 
 from __future__ import annotations
 

@@ -60,18 +60,15 @@ def look(project: Project) -> Done:
 
 
 @pytest.mark.torch
-@pytest.mark.xdist_group("first-hour")
 def test_a_pytorch_start_works(project: Project) -> None:
     goes_the_whole_line(project)
 
 
-@pytest.mark.xdist_group("wine")
 def test_a_custom_start_works(custom: Project) -> None:
     goes_the_whole_line(custom)
 
 
 @pytest.mark.torch
-@pytest.mark.xdist_group("first-hour")
 class TestALook:
     """--set, --sample and --device make another run, and leave the spec alone."""
 
@@ -106,7 +103,6 @@ class TestALook:
 
 
 @pytest.mark.torch
-@pytest.mark.xdist_group("first-hour")
 class TestMistakes:
     """Of the user's code: said with its file and line, without a frame of aifctl's own."""
 
@@ -150,7 +146,6 @@ class TestMistakes:
         return done
 
 
-@pytest.mark.xdist_group("wine")
 class TestMistakesOfACommand:
     @pytest.mark.parametrize(
         ("file", "code", "said"),
