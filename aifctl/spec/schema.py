@@ -38,6 +38,7 @@ _LENGTHS = {
 }
 _PATTERNS = (
     ("(\\.[A-Za-z_]\\w*)*:", "write `module:name`, such as `digits.cnn:build`"),
+    ("^[A-Z][A-Za-z0-9]*(", "write a kind as manifests do, such as `Deployment` or `Job.batch`"),
     ("^[a-z]([a-z0-9-]*[a-z0-9])?$", "use lower-case letters, digits and dashes, beginning with a letter"),
     ("^[A-Za-z_][A-Za-z0-9_-]*$", "use letters, digits, `_` and `-`, beginning with a letter"),
     ("^[A-Za-z_][A-Za-z0-9_]*$", "use letters, digits and `_`, beginning with a letter"),

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from aifctl.spec.models.delivery import Apply
 from aifctl.spec.models.section import Cpu, Integer, Name, Number, Section, Size, Text
 
 Role = Literal["train", "serve"]
@@ -52,6 +53,7 @@ class Environment(Section):
     )
     pod_security: Literal["privileged", "baseline", "restricted"] = "restricted"
     store: Store | None = None
+    apply: Apply = Field(default_factory=Apply, description="How aifctl applies this environment.")
 
     @property
     def local(self) -> bool:
