@@ -110,6 +110,8 @@ CODES: dict[str, Code] = {
         ("AIF373", "scaling to zero without a way to wake up"),
         ("AIF374", "autoscaling by what nothing measures"),
         ("AIF375", "rollout steps that do not fit"),
+        ("AIF376", "a volume that the Pod Security level does not allow"),
+        ("AIF377", "pod_defaults that do not fit into a pod"),
         ("AIF390", "declared, but nothing builds it yet"),
         # 4xx: lowering
         # 5xx: render
@@ -157,6 +159,12 @@ CODES: dict[str, Code] = {
         ("AIF639", "nothing to retry here"),
         ("AIF640", "an image that can't be described"),
         ("AIF641", "a file or stream that a command can't use"),
+        # 750-759: wait and health
+        ("AIF750", "an object is not healthy in time"),
+        ("AIF751", "an object failed"),
+        ("AIF752", "a run ended in failure"),
+        ("AIF753", "an object was deleted while it was waited for"),
+        ("AIF754", "an object that does not go away"),
         # 800-819: steps
         ("AIF800", "a step's arguments can't be read"),
         ("AIF801", "a step lacks an input"),
