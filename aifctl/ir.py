@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aifctl.contract import StepSpec
 
@@ -151,6 +152,22 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PodDefaults:
+    """What every pod of an environment gets besides its own. What the cluster defines is kept as it was written."""
+
+    volumes: tuple[Mapping[str, Any], ...] = ()
+    mounts: tuple[Mapping[str, Any], ...] = ()
+    variables: tuple[Variable, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Names of secrets whose keys become environment variables."""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    pull_secrets: tuple[str, ...] = ()
+    pull_policy: str = "IfNotPresent"
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The environment a bundle is compiled for, as far as manifests depend on it."""
 
@@ -163,6 +180,7 @@ class Target:
     store_secret: str | None = None
     """Name of the secret whose keys become the environment of every pod that reads or writes the store."""
     tracking: str | None = None
+    pods: PodDefaults = field(default_factory=PodDefaults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,3 +194,28 @@ class Bundle:
     target: Target
     run: Run | None = None
     service: Service | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenancy:
+    """A namespace of an environment before any model is in it: what its tenants may do and take there.
+
+    None means no limit; `devices` counts by resource (nvidia.com/gpu).
+    """
+
+    environment: str
+    namespace: str
+    tenants: tuple[str, ...]
+    """Usually one; several where the namespace's pattern does not tell them apart."""
+    source: str
+    """Path of the platform file, relative to the repository's root, posix form."""
+    pod_security: str
+    account: str
+    """Whose rights models' objects are applied with."""
+    cpu: float | None = None
+    memory: int | None = None
+    devices: Mapping[str, int] = field(default_factory=dict)
+    scientists: tuple[str, ...] = ()
+    """Groups that look …"""
+    operators: tuple[str, ...] = ()
+    """… and groups that act."""

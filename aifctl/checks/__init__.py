@@ -17,6 +17,7 @@ from aifctl.checks import (
     locks,
     metrics,
     names,
+    pods,
     references,
     release,
     serving,
@@ -42,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     release.check,
     images.check,
     environment.check,
+    pods.check,
     unbuilt.check,
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aifctl import contract, digest, ir
 from aifctl.contract import SHORT
 from aifctl.spec.load import Unit
@@ -14,7 +16,7 @@ def lower(unit: Unit, steps: tuple[ir.Step, ...], code: ir.Code | None, target: 
         "steps": [contract.plain(step) for step in steps],
         "code": code.digest if code is not None else None,
         "delivery": code.delivery if code is not None else None,
-        "target": contract.plain(target),
+        "target": _content(target),
     }
     whole = digest.of_value(content)
     name = f"{unit.name}-{whole[:SHORT]}"
@@ -27,6 +29,14 @@ def lower(unit: Unit, steps: tuple[ir.Step, ...], code: ir.Code | None, target: 
         code=code,
         schedule=when,
     )
+
+
+def _content(target: ir.Target) -> dict[str, Any]:
+    """What of the environment is in a run's object. Younger fields count once they say something: no name moves."""
+    found = contract.plain(target)
+    if target.pods == ir.PodDefaults():
+        del found["pods"]
+    return found
 
 
 def _attempt(unit: Unit, run: str, environment: str) -> int:

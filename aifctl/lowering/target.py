@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from aifctl import ir
+from aifctl.lowering.tenancy import namespace_of
 from aifctl.spec.load import Unit
 from aifctl.spec.models.platform import Platform
+from aifctl.spec.models.pods import PodDefaults
 
 
 def lower(unit: Unit, platform: Platform | None) -> ir.Target:
@@ -12,11 +14,26 @@ def lower(unit: Unit, platform: Platform | None) -> ir.Target:
     store = environment.store
     return ir.Target(
         environment=environment.name,
-        namespace=environment.namespace.replace("{tenant}", unit.model.metadata.tenant),
+        namespace=namespace_of(environment, unit.model.metadata.tenant),
         deliverer=environment.deliverer,
         pod_security=environment.pod_security,
         capabilities={str(name): version for name, version in environment.capabilities.items()},
         store=store.uri if store is not None else None,
         store_secret=store.credentials if store is not None else None,
         tracking=platform.spec.tracking.mlflow if platform is not None else None,
+        pods=_pods(environment.pod_defaults),
+    )
+
+
+def _pods(given: PodDefaults) -> ir.PodDefaults:
+    return ir.PodDefaults(
+        volumes=given.volumes,
+        mounts=given.volume_mounts,
+        variables=tuple(ir.Variable(name=name, value=value) for name, value in sorted(given.env.items())),
+        secrets=given.env_from_secrets,
+        node_selector=given.node_selector,
+        tolerations=given.tolerations,
+        pull_secrets=given.image_pull_secrets,
+        pull_policy=given.image_pull_policy,
+        annotations=given.annotations,
     )

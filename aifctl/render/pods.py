@@ -27,18 +27,33 @@ def devices(accelerator: ir.Accelerator | None) -> dict[str, str]:
     return {} if accelerator is None else {accelerator.resource: str(accelerator.per_node)}
 
 
-def placement(accelerator: ir.Accelerator | None) -> dict[str, Any]:
-    """nodeSelector and tolerations, each only where there is something to say."""
-    if accelerator is None:
-        return {"node_selector": None, "tolerations": None}
+def placement(target: ir.Target, accelerator: ir.Accelerator | None = None) -> dict[str, Any]:
+    """nodeSelector and tolerations, each only where there is something to say. An accelerator's selector wins."""
+    selector: Mapping[str, str] = {} if accelerator is None else accelerator.node_selector
+    own = () if accelerator is None else accelerator.tolerations
+    tolerations = [dict(each) for each in (*target.pods.tolerations, *own)]
     return {
-        "node_selector": dict(sorted(accelerator.node_selector.items())) or None,
-        "tolerations": [dict(each) for each in accelerator.tolerations] or None,
+        "node_selector": dict(sorted({**target.pods.node_selector, **selector}.items())) or None,
+        "tolerations": [each for index, each in enumerate(tolerations) if each not in tolerations[:index]] or None,
+    }
+
+
+def defaults(target: ir.Target) -> dict[str, Any]:
+    """What a pod's template needs of the environment; None or an empty list where there is nothing to say."""
+    secrets = (*((target.store_secret,) if target.store_secret else ()), *target.pods.secrets)
+    return {
+        "store_secret": target.store_secret,
+        "environment_sources": [{"secretRef": {"name": name}} for name in dict.fromkeys(secrets)],
+        "pull_policy": target.pods.pull_policy,
+        "pull_secrets": [{"name": name} for name in target.pods.pull_secrets],
+        "pod_annotations": dict(target.pods.annotations),
+        "default_volumes": [dict(each) for each in target.pods.volumes],
+        "default_mounts": [dict(each) for each in target.pods.mounts],
     }
 
 
 def environment(
-    fixed: Iterable[Variable], variables: Iterable[ir.Variable], secrets: Iterable[ir.SecretVariable]
+    fixed: Iterable[Variable], variables: Iterable[ir.Variable], secrets: Iterable[ir.SecretVariable] = ()
 ) -> list[Variable]:
     """Environment of a container; a later variable of one name replaces an earlier one in its place.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aifctl import contract, digest, ir
@@ -87,7 +88,7 @@ def _workflow(bundle: ir.Bundle, run: ir.Run, steps: list[dict[str, Any]]) -> di
         if run.schedule is not None
         else None,
         "service_account": f"{bundle.model}-run",
-        "store_secret": bundle.target.store_secret,
+        **pods.defaults(bundle.target),
         "retry": RETRY,
         "ttl": TTL,
         "work": WORK,
@@ -114,9 +115,9 @@ def _step(step: ir.Step, bundle: ir.Bundle, run: ir.Run, tasks: Mapping[str, str
         "tells": step.spec.digest is None and _is_read(step, run),
         "image": step.image,
         "arguments": arguments,
-        "variables": _variables(step, run, arguments),
+        "variables": _variables(step, bundle.target, run, arguments),
         "resources": _resources(step),
-        **pods.placement(step.accelerator),
+        **pods.placement(bundle.target, step.accelerator),
         "deadline": None if step.timeout is None else max(1, round(step.timeout)),
         "retries": step.retries,
         # Loaders of training data pass batches through /dev/shm. It is memory, and counted in the limit above; half,
@@ -147,8 +148,9 @@ def _arguments(step: ir.Step, bundle: ir.Bundle, run: ir.Run, unknown: list[tupl
     return kept + [f"--{name}={value}" for name, value in values.items()]
 
 
-def _variables(step: ir.Step, run: ir.Run, arguments: list[str]) -> list[pods.Variable]:
-    given = [ir.Variable(name=each.name, value=_verbatim(each.value)) for each in step.variables]
+def _variables(step: ir.Step, target: ir.Target, run: ir.Run, arguments: list[str]) -> list[pods.Variable]:
+    variables = (*target.pods.variables, *step.variables)
+    given = [ir.Variable(name=each.name, value=_verbatim(each.value)) for each in variables]
     braced = any(f"$({BRACE})" in text for text in (*arguments, *(each.value for each in given)))
     fixed: list[pods.Variable] = [
         *([{"name": BRACE, "value": "{"}] if braced else []),
@@ -279,6 +281,9 @@ def _read_by_argo(bundle: ir.Bundle, run: ir.Run) -> Iterator[tuple[str, str]]:
     """Text of the IR that goes below a Workflow's `spec` as it stands: (what it is, the text)."""
     yield "model", bundle.model
     yield "store secret", bundle.target.store_secret or ""
+    copied = replace(bundle.target.pods, variables=())
+    yield from (("pod_defaults", text) for text in _texts(contract.plain(copied)))
+    yield from (("variable of pod_defaults", each.name) for each in bundle.target.pods.variables)
     for file in run.code.files if run.code is not None else ():
         yield "path of a code file", file.path
     for step in run.steps:
@@ -287,12 +292,18 @@ def _read_by_argo(bundle: ir.Bundle, run: ir.Run) -> Iterator[tuple[str, str]]:
             yield from ((f"secret of step {step.name}", text) for text in (secret.name, secret.secret, secret.key))
         yield from ((f"variable of step {step.name}", variable.name) for variable in step.variables)
         if step.accelerator is not None:
-            for text in _texts(step.accelerator):
+            for text in _texts(contract.plain(step.accelerator)):
                 yield f"accelerator {step.accelerator.name}", text
 
 
-def _texts(accelerator: ir.Accelerator) -> Iterator[str]:
-    yield accelerator.resource
-    for mapping in (accelerator.node_selector, *accelerator.tolerations):
-        for key, value in mapping.items():
-            yield from (key, str(value))
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in plain values, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)

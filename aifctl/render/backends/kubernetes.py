@@ -23,6 +23,7 @@ LOAD_RATE = 20 << 20
 START_SECONDS = 120
 SCHEDULE_SECONDS = 600
 """To find a node and pull the image, before a rollout counts as stuck."""
+SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
 IN_FLIGHT = "aif_requests_in_flight"
 """The gauge that `concurrency` scales by, as the server exports it (a metrics adapter must offer it)."""
 
@@ -45,22 +46,24 @@ def objects(bundle: ir.Bundle) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _context(bundle: ir.Bundle, service: ir.Service) -> dict[str, Any]:
+    release = {"aif.dev/run": service.bundle.run, "aif.dev/bundle-sha256": service.bundle.sha256}
     start_failures = math.ceil((START_SECONDS + service.bundle.size / LOAD_RATE) / PROBE_PERIOD)
     return {
         "name": service.name,
         "namespace": bundle.target.namespace,
         "labels": ownership.labels(bundle, "serve"),
         "annotations": ownership.provenance(bundle),
-        "release": {"aif.dev/run": service.bundle.run, "aif.dev/bundle-sha256": service.bundle.sha256},
+        "release": release,
         "selector": {ownership.MODEL: bundle.model, ownership.COMPONENT: "serve"},
         "port": PORT,
         "work": WORK,
         "image": service.image,
         "arguments": [pods.literal(each) for each in _arguments(service)],
-        "variables": _variables(service),
-        "store_secret": bundle.target.store_secret,
+        "variables": _variables(service, bundle.target),
+        **pods.defaults(bundle.target),
+        "pod_annotations": {**release, **SCRAPED, **bundle.target.pods.annotations, **release},
         "resources": _resources(service),
-        **pods.placement(service.accelerator),
+        **pods.placement(bundle.target, service.accelerator),
         "replicas": None if service.autoscaling is not None else service.replicas,
         "scaling": _scaling(service.autoscaling),
         "probe_period": PROBE_PERIOD,
@@ -88,7 +91,7 @@ def _arguments(service: ir.Service) -> list[str]:
     return [f"--{name}={value}" for name, value in flags.items() if value is not None]
 
 
-def _variables(service: ir.Service) -> list[pods.Variable]:
+def _variables(service: ir.Service, target: ir.Target) -> list[pods.Variable]:
     fixed: list[pods.Variable] = [
         # The root file system is read-only, and the user has no entry in /etc/passwd.
         {"name": "HOME", "value": WORK},
@@ -96,7 +99,8 @@ def _variables(service: ir.Service) -> list[pods.Variable]:
         {"name": "USER", "value": "aif"},
         {"name": "PYTHONUNBUFFERED", "value": "1"},
     ]
-    given = [ir.Variable(name=each.name, value=pods.literal(each.value)) for each in service.variables]
+    variables = (*target.pods.variables, *service.variables)
+    given = [ir.Variable(name=each.name, value=pods.literal(each.value)) for each in variables]
     return pods.environment(fixed, given, service.secrets)
 
 

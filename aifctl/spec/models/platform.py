@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aifctl.spec.models.delivery import Apply
+from aifctl.spec.models.pods import PodDefaults
 from aifctl.spec.models.section import Cpu, Integer, Name, Number, Section, Size, Text
 
 Role = Literal["train", "serve"]
@@ -53,6 +54,9 @@ class Environment(Section):
     )
     pod_security: Literal["privileged", "baseline", "restricted"] = "restricted"
     store: Store | None = None
+    pod_defaults: PodDefaults = Field(
+        default_factory=PodDefaults, description="What every pod of this environment gets."
+    )
     apply: Apply = Field(default_factory=Apply, description="How aifctl applies this environment.")
 
     @property
