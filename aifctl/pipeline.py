@@ -1,6 +1,7 @@
 """START HERE: spec files → checked models → IR → manifests, for one environment. No logic of its own.
 
     load.load → load.units → checks.check → lowering.lower → render.render
+    platform                              → lowering.lower_ground → render.render_ground
 
 Findings of every stage are collected; a model with an error is left out and holds up no other.
 """
@@ -8,12 +9,13 @@ Findings of every stage are collected; a model with an error is left out and hol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from aifctl import checks, ir, lowering
-from aifctl.diagnostics import Diagnostic, Report, Severity
+from aifctl.diagnostics import Diagnostic, Report, Severity, Where
 from aifctl.manifest import Manifest
-from aifctl.render import render
+from aifctl.render import render, render_ground
 from aifctl.spec import load, source
 from aifctl.spec.load import Repository, Unit
 from aifctl.spec.models.platform import Environment
@@ -41,13 +43,19 @@ class CompiledModel:
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """One environment's models. `diagnostics` are everyone's, with positions; `broken` says which documents
-    (file, index) were left out."""
+    (file, index) were left out.
+
+    `ground` is what the environment needs before any model, in apply order; `grounded`: it was asked for and could be
+    made. Where it was not, what is there stays as it is.
+    """
 
     repository: Repository
     environment: Environment
     models: tuple[CompiledModel, ...]
     diagnostics: tuple[Diagnostic, ...]
     broken: frozenset[tuple[str, int]]
+    ground: tuple[Manifest, ...] = ()
+    grounded: bool = False
 
     @property
     def has_errors(self) -> bool:
@@ -55,13 +63,13 @@ class Compiled:
 
     @property
     def manifests(self) -> list[Manifest]:
-        return [manifest for model in self.models for manifest in model.manifests]
+        return [*self.ground, *(manifest for model in self.models for manifest in model.manifests)]
 
 
 def compile_environment(
-    repository: Repository, environment: Environment, options: lowering.Options | None = None
+    repository: Repository, environment: Environment, options: lowering.Options | None = None, *, whole: bool = True
 ) -> Compiled:
-    """Every model of the repository as this environment gets it."""
+    """Every model of the repository as this environment gets it; with its ground, where the `whole` is asked for."""
     units, found = load.units(repository, environment)
     models: list[CompiledModel] = []
     for unit in units:
@@ -71,7 +79,10 @@ def compile_environment(
             models.append(model)
     kept = {model.unit.document.key for model in models}
     broken = frozenset(document.key for document in repository.documents) - kept
-    return Compiled(repository, environment, tuple(models), finish(repository, found), broken)
+    ground, problems = compile_ground(repository, environment) if whole else (None, [])
+    found += problems
+    made, grounded = ground or (), ground is not None
+    return Compiled(repository, environment, tuple(models), finish(repository, found), broken, made, grounded)
 
 
 def compile_unit(
@@ -88,6 +99,19 @@ def compile_unit(
         return CompiledModel(unit, bundle, tuple(render(bundle)), clean=not found), found
     except Report as report:
         return None, [*found, *report.diagnostics]
+
+
+def compile_ground(
+    repository: Repository, environment: Environment
+) -> tuple[tuple[Manifest, ...] | None, list[Diagnostic]]:
+    """The namespaces of the platform's tenants and what is theirs there; None where one of the findings is an error."""
+    file = repository.platform_file or ""
+    tenancies = lowering.lower_ground(repository.platform, environment, Path(file).name)
+    try:
+        return tuple(render_ground(tenancies)), []
+    except Report as report:
+        where = Where(file, ("spec", "tenants"), "key")
+        return None, [d if d.where or d.position else replace(d, where=where) for d in report.diagnostics]
 
 
 def finish(repository: Repository, found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:

@@ -29,6 +29,8 @@ from aifctl.render.write import TEMPORARY, Written
 
 FORMAT = 1
 FOLDER = ".aif/cache"
+GROUND = ""
+"""Goes for a spec file's path in the entry of what is no model's."""
 LIBRARIES = ("jinja2", "pydantic", "pydantic_core", "yaml", "yaml12")
 """Whose versions the bytes of a manifest may depend on."""
 MOST_INPUTS = 10_000

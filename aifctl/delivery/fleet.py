@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aifctl.delivery import cache
 from aifctl.delivery.cache import Cache, Entry, Place
-from aifctl.diagnostics import Diagnostic, Severity
+from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.render.write import Scope, Written, check, write
 from aifctl.spec.files import Chosen, files, find_platform, root_of
 from aifctl.spec.paths import shown
 
 if TYPE_CHECKING:
+    from aifctl.delivery.grounding import Ground
     from aifctl.delivery.pieces import Part
     from aifctl.spec.load import Repository
     from aifctl.spec.models.platform import Environment
@@ -71,14 +72,15 @@ def render(request: Request, tell: Tell) -> Outcome:
     AIF521 when a process of ours is killed.
     """
     work = _sorted(request)
-    if work.hits and not work.rest and not work.missing and not _clash(work.hits):
+    if work.hits and not work.rest and not work.missing and work.is_grounded and not _clash(work.remembered):
         return _unchanged(work)
     return _changed(work, tell) or _all_at_once(work, tell)
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """`hits` need not be compiled, the `rest` does; `missing` are the findings of looking for files."""
+    """`hits` need not be compiled, the `rest` does; `missing` are the findings of looking for files. `base` is what the
+    environments need before any model, where that need not be compiled either."""
 
     request: Request
     place: Place
@@ -87,6 +89,15 @@ class _Work:
     missing: list[Diagnostic]
     hits: list[Entry] = field(default_factory=list)
     rest: Chosen = field(default_factory=list)
+    base: Entry | None = None
+
+    @property
+    def is_grounded(self) -> bool:
+        return self.base is not None or not self.request.whole
+
+    @property
+    def remembered(self) -> list[Entry]:
+        return [*([self.base] if self.base is not None else []), *self.hits]
 
 
 class _Crew(Protocol):
@@ -106,7 +117,9 @@ def _sorted(request: Request) -> _Work:
     platform = request.platform or find_platform(request.roots)
     root = root_of(request.roots, chosen, platform)
     place = Place(root=root, out=request.out or root, platform=platform, request=request.name or "")
-    work = _Work(request, place, cache.read(place) if request.cached else Cache(place, ""), began, missing)
+    known = cache.read(place) if request.cached else Cache(place, "")
+    base = known.entry(cache.GROUND, False) if request.whole else None
+    work = _Work(request, place, known, began, missing, base=base)
     for path, named in chosen:
         entry = work.known.entry(shown(path, root), named)
         if entry is not None:
@@ -120,14 +133,15 @@ def _unchanged(work: _Work) -> Outcome:
     """Nothing is compiled; but what is nobody's may have come to lie in the tree."""
     environments = work.known.environments or ()
     complete = frozenset(environments if work.request.whole else ())
-    stale = _stale(work, Scope(complete=complete, kept=_folders(work.hits)))
-    if work.request.whole and not work.request.dry and len(work.hits) != len(work.known.lines):
-        work.known.save([], environments, [each.spec for each in work.hits], work.began)
+    stale = _others(work, Scope(complete=complete, kept=_folders(work.hits)), {})
+    if work.request.whole and not work.request.dry and len(work.remembered) != len(work.known.lines):
+        work.known.save([], environments, [each.spec for each in work.remembered], work.began)
     return Outcome(_together([stale, _of_hits(work)]))
 
 
 def _changed(work: _Work, tell: Tell) -> Outcome | None:
     """None where models get into each other's way."""
+    from aifctl.delivery import grounding
     from aifctl.delivery.pieces import Order, Worker
     from aifctl.delivery.tree import is_known
     from aifctl.spec import load
@@ -138,12 +152,16 @@ def _changed(work: _Work, tell: Tell) -> Outcome | None:
     names = tuple(each.name for each in environments)
     if work.hits and names != work.known.environments:
         return None
+    try:
+        base = grounding.none(environments) if work.is_grounded else grounding.compiled(ground, environments)
+    except Report:
+        return None
     keep = request.cached and not request.dry and not ground.diagnostics
     with _crew(Worker(ground, environments, work.place, work.began), work) as crew:
         parts: list[Part] = crew.share("compile", _pieces(work.rest, crew.count))
-        if any(part.clashes for part in parts) or _clash([*work.hits, *_entries(parts)]):
+        if any(part.clashes for part in parts) or _clash([*work.remembered, base.entry, *_entries(parts)]):
             return None
-        found = _findings(work, ground, parts, len(environments))
+        found = _findings(work, ground, parts, base)
         if not found and not work.hits and not any(part.documents for part in parts):
             raise load.nothing(request.roots)
         tell(found, {**ground.texts, **{file: text for part in parts for file, text in part.texts.items()}})
@@ -151,10 +169,15 @@ def _changed(work: _Work, tell: Tell) -> Outcome | None:
         results = crew.all("write", Order(failed, request.dry, keep))
     loaded = [*ground.diagnostics, *chain.from_iterable(part.loaded for part in parts)]
     complete = frozenset(names if work.request.whole and is_known(failed, loaded) else ())
-    stale = _stale(work, Scope(complete=complete, failed=failed, kept=_folders([*work.hits, *_entries(parts)])))
+    kept = _folders([*work.hits, *_entries(parts)])
+    scope = Scope(complete=complete, failed=failed, kept=kept, grounds=base.environments)
+    others = _others(work, scope, base.files)
     if keep:
-        _remember(work, names, list(chain.from_iterable(entries for _, entries in results)))
-    written = _together([stale, _of_hits(work), *(written for written, _ in results)])
+        entries = [entry for _, written in results for entry in written]
+        if base.environments and not any(base.found):
+            entries += filter(None, [cache.sealed(work.place, base.entry, others, work.began)])
+        _remember(work, names, entries)
+    written = _together([others, _of_hits(work), *(written for written, _ in results)])
     return Outcome(written, any(d.severity is Severity.ERROR for d in found))
 
 
@@ -216,14 +239,14 @@ def _clash(entries: list[Entry]) -> bool:
     return len(set(names)) < len(names) or len(set(objects)) < len(objects)
 
 
-def _findings(work: _Work, ground: Repository, parts: list[Part], environments: int) -> tuple[Diagnostic, ...]:
+def _findings(work: _Work, ground: Repository, parts: list[Part], base: Ground) -> tuple[Diagnostic, ...]:
     """As one compile of everything orders them."""
     from aifctl import pipeline
 
     loaded = (*work.missing, *chain.from_iterable(part.loaded for part in parts), *ground.diagnostics)
     whole = replace(ground, diagnostics=loaded)
-    by_environment = [[d for part in parts for d in part.found[number]] for number in range(environments)]
-    found = [pipeline.finish(whole, each) for each in by_environment]
+    by_environment = zip(*(part.found for part in parts), base.found, strict=True)
+    found = [pipeline.finish(whole, chain.from_iterable(each)) for each in by_environment]
     return pipeline.ordered(chain.from_iterable(found))
 
 
@@ -235,13 +258,13 @@ def _folders(entries: Iterable[Entry]) -> frozenset[str]:
     return frozenset(chain.from_iterable(entry.folders for entry in entries))
 
 
-def _stale(work: _Work, scope: Scope) -> Written:
-    """What lies in folders of models that are not there any more; it is removed."""
-    return (check if work.request.dry else write)(work.place.out, {}, scope)
+def _others(work: _Work, scope: Scope, files: Mapping[str, bytes]) -> Written:
+    """These files, which are no model's, are made; what lies in folders of models that are gone is removed."""
+    return (check if work.request.dry else write)(work.place.out, files, scope)
 
 
 def _of_hits(work: _Work) -> Written:
-    return Written(unchanged=tuple(chain.from_iterable(entry.files for entry in work.hits)))
+    return Written(unchanged=tuple(chain.from_iterable(entry.files for entry in work.remembered)))
 
 
 def _together(each: list[Written]) -> Written:
@@ -253,6 +276,6 @@ def _together(each: list[Written]) -> Written:
 
 def _remember(work: _Work, environments: tuple[str, ...], entries: list[Entry]) -> None:
     compiled = {shown(path, work.place.root) for path, _ in work.rest}
-    kept = [each.spec for each in work.hits] if work.request.whole else work.known.specs - compiled
+    kept = [each.spec for each in work.remembered] if work.request.whole else work.known.specs - compiled
     cache.settle()
     work.known.save(entries, environments, kept, work.began)

@@ -67,7 +67,7 @@ class Worker:
         """Never raises Report: what a whole tree would raise is a clash."""
         loaded = load.read(self.ground, chosen)
         silent = replace(loaded, diagnostics=())
-        compiled = [pipeline.compile_environment(silent, environment) for environment in self.environments]
+        compiled = [pipeline.compile_environment(silent, each, whole=False) for each in self.environments]
         made = _files(loaded, [path for path, _ in chosen])
         try:
             fits = [_add(made, each) for each in compiled]

@@ -90,7 +90,7 @@ def _of_ref(rendered: Rendered, ref: str, paths: list[Path]) -> tuple[ManifestsB
             known = {environment.name for environment in load.environments(then.platform)}
             if name not in known:
                 continue
-            old = pipeline.compile_environment(then, then.environment(name))
+            old = pipeline.compile_environment(then, then.environment(name), whole=compiled.grounded)
             before[name] = old.manifests
             found += [_at_ref(d, ref) for d in old.diagnostics if d.severity is Severity.ERROR]
     return before, found
@@ -126,7 +126,8 @@ def _at_ref(diagnostic: Diagnostic, ref: str) -> Diagnostic:
 
 
 def _comparable(before: ManifestsByEnvironment, rendered: Rendered) -> ManifestsByEnvironment:
-    """Without objects of models that were not asked for, or that do not compile: a plan says nothing of them."""
+    """Without objects of models (or the ground) that were not asked for, or that do not compile: a plan says nothing
+    of them."""
     scope = rendered.scope
     kept: dict[str, list[Manifest]] = {}
     for compiled in rendered.environments:
@@ -134,7 +135,12 @@ def _comparable(before: ManifestsByEnvironment, rendered: Rendered) -> Manifests
         asked = {model.unit.name for model in compiled.models}
         frozen = {model for environment, model in scope.failed if environment == name}
         complete = name in scope.complete
-        kept[name] = [m for m in before.get(name, []) if _model(m) in asked or (complete and _model(m) not in frozen)]
+        kept[name] = [
+            manifest
+            for manifest in before.get(name, [])
+            for model in [_model(manifest)]
+            if (model in asked or (complete and model not in frozen) if model else compiled.grounded)
+        ]
     return kept
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """`complete`: every model of the repository was asked for, so files of any other are stale."""
+    """`complete`: every model of the repository was asked for, so files of any other are stale, and the ground too."""
 
     repository: Repository
     environments: tuple[Compiled, ...]
@@ -47,6 +47,7 @@ class Rendered:
             folders=frozenset(folder_of(model.bundle) for compiled in self.environments for model in compiled.models),
             complete=frozenset(compiled.environment.name for compiled in self.environments if complete),
             failed=frozenset(failed),
+            grounds=frozenset(compiled.environment.name for compiled in self.environments if compiled.grounded),
         )
 
     def stream(self) -> str:
@@ -57,7 +58,7 @@ class Rendered:
 def render(repository: Repository, environments: list[Environment], complete: bool) -> Rendered:
     from aifctl import pipeline
 
-    compiled = tuple(pipeline.compile_environment(repository, environment) for environment in environments)
+    compiled = tuple(pipeline.compile_environment(repository, each, whole=complete) for each in environments)
     return Rendered(repository, compiled, pipeline.merge(compiled), complete)
 
 

@@ -1,6 +1,7 @@
 """Spec → `ir.Bundle`: what each step is and does, its identity, its place. Pure; one pass a file.
 
-`lower` is the order: target, code, steps (prepare … register), run, service.
+`lower` is the order: target, code, steps (prepare … register), run, service. `lower_ground`: what an environment needs
+before any model, its tenants' namespaces.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aifctl import ir
-from aifctl.lowering import code, placement, run, service, steps, target
+from aifctl.lowering import code, placement, run, service, steps, target, tenancy
 from aifctl.spec.load import Unit
-from aifctl.spec.models.platform import Platform
+from aifctl.spec.models.platform import Environment, Platform
 
-__all__ = ["Options", "lower"]
+__all__ = ["Options", "lower", "lower_ground"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,8 @@ def lower(unit: Unit, platform: Platform | None, source: str, options: Options |
         run=trained,
         service=served,
     )
+
+
+def lower_ground(platform: Platform | None, environment: Environment, source: str) -> tuple[ir.Tenancy, ...]:
+    """The tenants' namespaces in this environment; `source` is the platform file's path in the repository."""
+    return tenancy.lower(platform, environment, source)

@@ -1,8 +1,11 @@
-"""`render`: every back end that has something to say about a bundle, in the order of `BACK_ENDS`."""
+"""`render`: every back end that has something to say about a bundle, in the order of `BACK_ENDS`.
+
+`render_ground`: what an environment needs before any bundle.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +19,8 @@ from aifctl.render import ownership
 BACK_ENDS = ("argo", "kubernetes")
 """Modules of `render.backends`; each has `objects(bundle)` that yields template names and what they are filled with."""
 
-Objects = Callable[[ir.Bundle], Iterator[tuple[str, Mapping[str, Any]]]]
+Filling = tuple[str, Mapping[str, Any]]
+Objects = Callable[[ir.Bundle], Iterator[Filling]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +34,26 @@ def render(bundle: ir.Bundle, options: RenderOptions | None = None) -> list[Mani
 
     Raises Report with all findings: AIF501 to AIF510.
     """
+    findings: list[Diagnostic] = []
+    return _rendered(_objects(bundle, findings), findings, options or RenderOptions())
+
+
+def render_ground(tenancies: Iterable[ir.Tenancy], options: RenderOptions | None = None) -> list[Manifest]:
+    """Manifests of the tenants' namespaces in one environment, in apply order. Raises Report as `render` does."""
+    from aifctl.render.backends import tenancy
+
+    fillings = (filling for each in tenancies for filling in tenancy.objects(each))
+    return _rendered(fillings, [], options or RenderOptions())
+
+
+def _rendered(fillings: Iterable[Filling], findings: list[Diagnostic], options: RenderOptions) -> list[Manifest]:
+    """`findings` grow while the fillings are made. Raises Report with them and its own."""
     # Jinja2 takes 30 ms to import: only who renders pays for it.
     from aifctl.render.environment import templates
 
-    found, findings = templates((options or RenderOptions()).templates), list[Diagnostic]()
+    found = templates(options.templates)
     manifests: list[Manifest] = []
-    for name, context in _objects(bundle, findings):
+    for name, context in fillings:
         try:
             manifest = found.render(name, context)
         except Report as report:
@@ -49,7 +67,7 @@ def render(bundle: ir.Bundle, options: RenderOptions | None = None) -> list[Mani
     return in_order(manifests)
 
 
-def _objects(bundle: ir.Bundle, findings: list[Diagnostic]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _objects(bundle: ir.Bundle, findings: list[Diagnostic]) -> Iterator[Filling]:
     for name in BACK_ENDS:
         objects: Objects = import_module(f"aifctl.render.backends.{name}").objects
         try:

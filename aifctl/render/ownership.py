@@ -28,7 +28,7 @@ CREATE_ONLY = {
 }
 """Runs, and what they mount, outlive their files: a spec edit must not kill a run of 40 hours."""
 
-NAME_LIMITS = {"Service": 63, "CronWorkflow": 52}
+NAME_LIMITS = {"Namespace": 63, "Service": 63, "CronWorkflow": 52}
 """A CronWorkflow's children get eleven characters more, and must fit into a label."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?")

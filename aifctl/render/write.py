@@ -2,6 +2,7 @@
 
 Each file is replaced at once or not at all; a file that is right already is not touched, so its time stays. What no
 model makes any more is removed, but only YAML in the folders that aifctl lays out, of the models that were compiled.
+Beside the tenants' objects platform engineers may keep their own: there only what is labelled as ours is removed.
 No symbolic link below the root is followed.
 """
 
@@ -16,9 +17,12 @@ from pathlib import Path
 
 from aifctl import ir
 from aifctl.diagnostics import Diagnostic, Report
-from aifctl.render.tree import COMPONENTS, ROOT, model_folder
+from aifctl.render.ownership import MANAGER
+from aifctl.render.tree import CLUSTER, COMPONENTS, ROOT, model_folder
 
 TEMPORARY = ".aifctl-tmp"
+OURS = f"\n    app.kubernetes.io/managed-by: {MANAGER}\n".encode()
+"""In each object that aifctl writes, among its labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,8 @@ class Scope:
     """… but for these (environment, model), which could not be compiled: nothing of them changes."""
     kept: frozenset[str] = frozenset()
     """Folders that another call of `write` answers for: nothing there is stale."""
+    grounds: frozenset[str] = frozenset()
+    """Environments of which everything that is no model's was compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +88,10 @@ def _compare(disk: _Disk, files: Mapping[str, bytes], scope: Scope) -> Written:
         found = disk.read(path)
         sorts["new" if found is None else "unchanged" if found == files[path] else "changed"].append(path)
     folders = {folder for folder in _folders(disk, scope) if folder not in scope.kept and not _is_failed(folder, scope)}
-    stale = sorted(path for folder in folders for path in disk.rendered(folder) if path not in files)
-    return Written(tuple(sorts["new"]), tuple(sorts["changed"]), tuple(stale), tuple(sorts["unchanged"]), disk.stats)
+    stale = [path for folder in folders for path in disk.rendered(folder) if path not in files]
+    stale += (path for environment in scope.grounds for path in disk.ground(environment) if path not in files)
+    new, changed, unchanged = (tuple(paths) for paths in sorts.values())
+    return Written(new, changed, tuple(sorted(stale)), unchanged, disk.stats)
 
 
 def _folders(disk: _Disk, scope: Scope) -> Iterator[str]:
@@ -165,10 +173,22 @@ class _Disk:
                 names = sorted(entry.name for entry in os.scandir(self.root / place) if not entry.is_dir())
                 yield from (f"{place}/{name}" for name in names if name.endswith((".yaml", TEMPORARY)))
 
+    def ground(self, environment: str) -> Iterator[str]:
+        """Files of ours that are no model's, and what an interrupted write has left there."""
+        top = f"{ROOT}/{environment}/{CLUSTER}"
+        for folder in (top, *(f"{top}/{each}" for each in self.subfolders(top))):
+            names = sorted(entry.name for entry in os.scandir(self.root / folder)) if self._is_there(folder) else []
+            for path in (f"{folder}/{name}" for name in names):
+                if path.endswith(TEMPORARY) or (path.endswith(".yaml") and self._is_ours(path)):
+                    yield path
+
     def subfolders(self, folder: str) -> list[str]:
         if not self._is_there(folder):
             return []
         return sorted(entry.name for entry in os.scandir(self.root / folder) if entry.is_dir(follow_symlinks=False))
+
+    def _is_ours(self, path: str) -> bool:
+        return (self.root / path).is_file() and OURS in (self.read(path) or b"")
 
     def _is_there(self, folder: str) -> bool:
         """Raises Report (AIF520) when the folder or one above it, below the root, is a link or no folder."""

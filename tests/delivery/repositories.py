@@ -14,6 +14,8 @@ from aifctl.spec.load import Repository
 from aifctl.spec.models.platform import Environment
 from benchmarks import fleet_specs
 
+GROUND = fleet_specs.TENANTS * 5
+"""Objects that such a fleet's tenants come with: Namespace, policy, account, Role and RoleBinding each."""
 EXAMPLES = Path(__file__).parents[2] / "examples/specs"
 
 

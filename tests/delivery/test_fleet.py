@@ -16,7 +16,7 @@ import pytest
 
 from aifctl.delivery import pieces
 from aifctl.diagnostics import Report
-from tests.delivery.repositories import Renders, examples, fleet_of, on_disk, spec_of
+from tests.delivery.repositories import GROUND, Renders, examples, fleet_of, on_disk, spec_of
 
 PROCESSES = [1, 3]
 
@@ -36,7 +36,7 @@ def expected(root: Path, tmp_path: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("jobs", PROCESSES)
 def test_the_bytes_are_those_of_one_compile_of_everything(root: Path, tmp_path: Path, jobs: int) -> None:
     files = expected(root, tmp_path)
-    assert len(files) == 7 * 12
+    assert len(files) == 7 * 12 + GROUND
     would = Renders(root, jobs=jobs)(dry=True)
     assert not (root / "rendered").exists(), "dry writes nothing"
     done = Renders(root, jobs=jobs)()
