@@ -79,15 +79,14 @@ def selector(found: Mapping[str, Any]) -> Mapping[str, str] | None:
 
     `matchExpressions` are not told, so the labels may find more than the workload's own pods.
     """
-    if not isinstance(found, Mapping):
-        return None
-    label, path = (kind := kinds.of(*reading.group_kind(found))).pods, kind.pods_of
+    found = reading.mapping(found)
+    kind = kinds.of(*reading.group_kind(found))
     labels = reading.at(found, "spec", "selector", "matchLabels")
-    if label == "selector":
+    if kind.pods == "selector":
         pairs = {key: value for key, value in reading.mapping(labels).items() if isinstance(value, str)}
         return pairs or None
-    value = reading.text(reading.at(found, *path))
-    return {label: value} if label and value else None
+    value = reading.text(reading.at(found, *kind.pods_of))
+    return {kind.pods: value} if kind.pods and value else None
 
 
 def pod(seen: Seen) -> Health:

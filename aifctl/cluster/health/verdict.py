@@ -24,8 +24,9 @@ def assess(found: Mapping[str, Any] | None, now: datetime | None = None) -> Heal
     """
     if found is None:
         return Health(state=State.MISSING, phase="Missing", message="not in the cluster")
-    if not isinstance(found, Mapping):
-        return Health(state=State.PENDING, phase="Unreadable", message="the API server sent no object")
+    found = reading.mapping(found)
+    if not reading.group_kind(found)[1]:
+        return Health(state=State.PENDING, phase="Unreadable", message="it can't be judged: no kind is written in it")
     seen = reading.open_object(found, now)
     health = _verdict(seen, kinds.of(*reading.group_kind(found)))
     return replace(health, phase=reading.word(health.phase), message=reading.one_line(health.message))
@@ -38,7 +39,7 @@ def settled(found: Mapping[str, Any] | None, health: Health) -> bool:
     """
     if health.state in (State.HEALTHY, State.SUSPENDED):
         return True
-    run = isinstance(found, Mapping) and is_run(*reading.group_kind(found))
+    run = is_run(*reading.group_kind(reading.mapping(found)))
     return run and health.state in (State.PROGRESSING, State.QUEUED)
 
 
@@ -49,8 +50,7 @@ def is_run(group: str, kind: str) -> bool:
 
 def ended(found: Mapping[str, Any] | None) -> bool:
     """Whether a run has ended, well or badly. An object that is not there has not."""
-    if not isinstance(found, Mapping):
-        return False
+    found = reading.mapping(found)
     kind = kinds.of(*reading.group_kind(found))
     return kind.run and bool(_function(kind.ended)(reading.open_object(found)))
 
@@ -62,8 +62,7 @@ def timeout(group: str, kind: str) -> float:
 
 def timeout_of(found: Mapping[str, Any]) -> float:
     """As `timeout`, with the time that the object itself asks for: its progress deadline, its canary's pauses."""
-    if not isinstance(found, Mapping):
-        return kinds.UNKNOWN.seconds
+    found = reading.mapping(found)
     kind = kinds.of(*reading.group_kind(found))
     asked = _function(kind.asks)(reading.open_object(found)) if kind.asks else 0.0
     return max(kind.seconds, min(float(asked), LONGEST_WAIT))
