@@ -25,6 +25,8 @@ IDENTITY = "v1"
 SHORT = 10
 """Hex digits of a digest shown to people and used in object names."""
 
+MESSAGE_LIMIT = 4096
+"""Bytes that Kubernetes keeps of a container's termination message."""
 EXIT_FAILED = 1
 """The step can't succeed as it is (user code, a gate, bad data): do not retry."""
 EXIT_RETRY = 75
@@ -87,7 +89,9 @@ class Site:
     result: str | None = None
     """File to write the step's result to: JSON {digest, skipped, seconds, outputs, diagnostics}."""
     events: str | None = None
-    """File to append progress to, a JSON object a line: {step, event, …}."""
+    """File to append progress to, a JSON object a line: {step, event, …}; `-` is standard output."""
+    message: str | None = None
+    """File of at most MESSAGE_LIMIT bytes that gets the result in brief: a container's termination message."""
     known: str | None = None
     """Digests that inputs and needs lacked when the run was compiled: `step=digest`, joined by commas."""
     digest_file: str | None = None

@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from aifctl import digest as digests
-from aifctl.contract import EXIT_FAILED, EXIT_RETRY, SHORT, Kind, Site, StepSpec, decode, step_digest
+from aifctl.contract import EXIT_FAILED, EXIT_RETRY, MESSAGE_LIMIT, SHORT, Kind, Site, StepSpec, decode, step_digest
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.diagnostics.format import text
 from aifctl.runtime import archives
@@ -54,12 +54,42 @@ class Result:
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def to_json(self) -> str:
-        findings = [
-            {"code": d.code, "message": d.message, "hint": d.hint, "severity": d.severity, "notes": list(d.notes)}
-            for d in self.diagnostics
-        ]
         values = {name: getattr(self, name) for name in ("digest", "skipped", "seconds", "outputs")}
+        findings = [_finding(each) for each in self.diagnostics]
         return json.dumps({**values, "diagnostics": findings}, indent=1, sort_keys=True, default=str)
+
+    def brief(self, limit: int = MESSAGE_LIMIT) -> str:
+        """JSON of at most `limit` bytes, which must hold the digest at least: no outputs, and findings as they fit."""
+        values = {name: getattr(self, name) for name in ("digest", "skipped", "seconds")}
+        told = [_finding(each) for each in self.diagnostics]
+        for findings in _shorter(told):
+            text = json.dumps({**values, "diagnostics": findings}, separators=(",", ":"))
+            if len(text) <= limit:
+                return text
+        return json.dumps({"digest": self.digest})
+
+
+def _finding(each: Diagnostic) -> dict[str, Any]:
+    return {"code": each.code, "message": each.message, "hint": each.hint, "severity": each.severity,
+            "notes": list(each.notes)}  # fmt: skip
+
+
+def _shorter(findings: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The findings with less and less of what can be read in the log: notes, long texts, then the last ones."""
+    yield findings
+    for notes, length in ((5, 400), (1, 300), (0, 200)):
+        yield [
+            {
+                **each,
+                "message": each["message"][:length],
+                "hint": each["hint"] and each["hint"][:length],
+                "notes": [note[:length] for note in each["notes"][-notes:]] if notes else [],
+            }
+            for each in findings
+        ]
+    cut = [{"code": each["code"], "message": each["message"][:100], "severity": each["severity"]} for each in findings]
+    for count in range(len(cut), -1, -1):
+        yield cut[:count]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -280,6 +310,8 @@ def _tell(result: Result, spec: StepSpec | None, site: Site | None, code: int) -
         Events(spec.name, site.events).emit("stopped" if code == EXIT_RETRY else "failed", exit=code)
     if site.result is not None:
         _write_file(Path(site.result), result.to_json())
+    if site.message is not None:
+        _write_message(Path(site.message), result.brief())
 
 
 def _write_file(path: Path, content: str) -> None:
@@ -290,6 +322,14 @@ def _write_file(path: Path, content: str) -> None:
         temporary.replace(path)
     except OSError as error:
         # The exit code says how it went; a full disk must not turn a finished step into a failed one.
+        print(f"can't write {path}: {error.strerror}", file=sys.stderr)
+
+
+def _write_message(path: Path, content: str) -> None:
+    """In place: the kubelet has mounted this very file."""
+    try:
+        path.write_text(content, encoding="ascii")
+    except OSError as error:
         print(f"can't write {path}: {error.strerror}", file=sys.stderr)
 
 

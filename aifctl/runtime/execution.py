@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aifctl import contract
 from aifctl.contract import Kind, StepSpec
 from aifctl.diagnostics.model import Diagnostic, Report
 from aifctl.ir import Run, Step
-from aifctl.runtime import locks, outcome, processes, runs
+from aifctl.runtime import outcome, processes, runs
 from aifctl.runtime.interrupts import Interrupts
 from aifctl.runtime.launcher import Ended, Handle, Launcher, Verdict
 from aifctl.runtime.outcome import FINISHED, RunOutcome, StepOutcome
@@ -47,6 +45,33 @@ class LocalSite:
     parallel: int | None = None
     """Steps side by side; None takes the number of usable CPUs."""
     grace: float = 10.0
+
+
+class Claims(Protocol):
+    """Keeps a step from being computed twice at one time, and its result from being taken away as garbage."""
+
+    def looking_up(self) -> AbstractContextManager[None]: ...
+
+    def claim(self, digest: str) -> bool:
+        """Makes the step with this digest ours; False while another run works on it."""
+        ...
+
+    def release(self, digest: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an execution needs to know of where it is. `attempt` begins the names of its steps' attempts."""
+
+    name: str
+    """Of the run, in the store."""
+    store: Store
+    attempt: str
+    claims: Claims
+    site: Callable[[str], contract.Site]
+    """Attempt → where the step is."""
+    parallel: int
+    """Steps side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,17 +130,14 @@ class Execution:
     def __init__(
         self,
         run: Run,
-        site: LocalSite,
+        around: Surroundings,
         options: Options,
         launcher: Launcher,
-        claims: locks.Claims,
         interrupts: Interrupts,
     ) -> None:
-        self.run, self.site, self.options = run, site, options
-        self.name = local_name(run)
-        self.launcher, self.claims, self.interrupts = launcher, claims, interrupts
-        self.store = Store(str(site.store))
-        self.attempt = f"a{secrets.token_hex(4)}"  # each execution has its own: a killed one may have left files
+        self.run, self.around, self.options = run, around, options
+        self.launcher, self.claims, self.interrupts = launcher, around.claims, interrupts
+        self.store = around.store
         self.tasks = {step.name: _Task(step, step.spec, _row(step)) for step in run.steps}
         self.board: Board = {name: task.row for name, task in self.tasks.items()}
         self.outcomes: dict[str, StepOutcome] = {}
@@ -131,8 +153,8 @@ class Execution:
         }
 
     def go(self, about: About) -> RunOutcome:
-        with locks.looking_up(self.site.store):
-            self.recorder = runs.begin(self.store, self.name, about, [step.spec for step in self.run.steps])
+        with self.claims.looking_up():
+            self.recorder = runs.begin(self.store, self.around.name, about, [step.spec for step in self.run.steps])
         self.options.view.show(self.board)
         try:
             while len(self.outcomes) < len(self.tasks):
@@ -184,12 +206,11 @@ class Execution:
         return name in self.outcomes and self.outcomes[name].state in FINISHED
 
     def _start_ready(self) -> None:
-        limit = self.site.parallel or _usable_cpus()
         for task in self._open():
             ready = task.handle is None and task.not_before <= time.monotonic()
             if ready and self.stops == 0 and all(self._has_finished(name) for name in task.step.after):
                 with self._failing(task):
-                    self._begin(task, may_start=len(self._running()) < limit)
+                    self._begin(task, may_start=len(self._running()) < self.around.parallel)
 
     @contextmanager
     def _failing(self, task: _Task, handle: Handle | None = None) -> Iterator[None]:
@@ -215,7 +236,7 @@ class Execution:
 
     def _find(self, task: _Task, digest: str) -> Published | None:
         """What the step has published. Its digest is recorded first, so that garbage collection leaves it to us."""
-        with locks.looking_up(self.site.store):
+        with self.claims.looking_up():
             if task.spec.digest is None:
                 task.spec = replace(task.spec, digest=digest)
                 self._chain()
@@ -241,7 +262,7 @@ class Execution:
 
     def _start(self, task: _Task) -> None:
         number = sum(task.tries.values()) + 1
-        site = step_site(self.site, self.name, f"{self.attempt}-{number}")
+        site = self.around.site(f"{self.around.attempt}-{number}")
         task.diagnostics += outcome.missing_secrets(task.step) if number == 1 else []
         try:
             task.handle = self.launcher.start(replace(task.step, spec=task.spec), site)
@@ -258,6 +279,8 @@ class Execution:
         assert handle is not None  # for the type checker: only running tasks come here
         ended = self.launcher.poll(handle)
         for event in self.launcher.events(handle):
+            if event.get("event") == "note":
+                self._note(task, "running", str(event.get("text", "")))
             task.row.take(event)
         if ended is not None:
             task.handle = None
@@ -373,7 +396,7 @@ class Execution:
         interrupted = self.interrupts.count > 0 and bool(states - FINISHED)
         state = "interrupted" if interrupted else "done" if states <= FINISHED else "failed"
         self.recorder.save(state=state, ended=runs.now())
-        return RunOutcome(self.name, state, tuple(self.outcomes[name] for name in self.tasks))
+        return RunOutcome(self.around.name, state, tuple(self.outcomes[name] for name in self.tasks))
 
 
 def resolve(spec: StepSpec, digests: Mapping[str, str | None]) -> StepSpec:
@@ -387,7 +410,3 @@ def resolve(spec: StepSpec, digests: Mapping[str, str | None]) -> StepSpec:
 def _row(step: Step) -> Row:
     epochs = step.spec.config.get("epochs") if step.spec.kind == Kind.TRAIN else None
     return Row(step.name, epochs=epochs if isinstance(epochs, int) else None)
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -20,6 +20,7 @@ from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime.store import Attempt, Published, Store
 
 C = TypeVar("C")
+STANDARD_OUTPUT = "-"
 PACKAGE = Path(__file__).parents[1]
 """Folder of aifctl itself: its frames say nothing to the author of a step's code."""
 _FOLDERS: set[Path] = set()
@@ -34,7 +35,10 @@ class Stopped(BaseException):
 
 
 class Events:
-    """Appends progress to `path`, a JSON object a line: {step, event, time (seconds since 1970), …fields}."""
+    """Appends progress to `path`, a JSON object a line: {step, event, time (seconds since 1970), …fields}.
+
+    `path` None drops it, `-` prints it.
+    """
 
     def __init__(self, step: str, path: str | Path | None) -> None:
         self.step, self.path = step, None if path is None else Path(path)
@@ -44,6 +48,9 @@ class Events:
         if self.path is None:
             return
         line = json.dumps({"step": self.step, "event": event, "time": round(time.time(), 3), **fields}, default=str)
+        if str(self.path) == STANDARD_OUTPUT:
+            print(line, flush=True)
+            return
         try:
             with self._lock, self.path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")

@@ -67,7 +67,7 @@ class Launcher(Protocol):
         ...
 
     def events(self, handle: Handle) -> Sequence[Mapping[str, Any]]:
-        """Progress reported since the last call: {step, event, …}."""
+        """Progress reported since the last call: {step, event, …}; a `note` has a `text` for people."""
         ...
 
     def logs(self, handle: Handle, lines: int) -> Sequence[str]:
@@ -79,5 +79,6 @@ class Launcher(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends what still runs, and returns when all of it is gone."""
+        """Ends what still runs and returns when all of it is gone, or leaves it where the run's next execution finds
+        it."""
         ...

@@ -11,6 +11,8 @@ Findings are diagnostics: in the outcome where steps are at fault, as a Report w
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,12 +21,13 @@ from pathlib import Path
 from aifctl.diagnostics.model import Diagnostic, Report
 from aifctl.ir import Run
 from aifctl.runtime import locks, processes
-from aifctl.runtime.execution import Execution, LocalSite, Options, local_name, resolve, step_site
+from aifctl.runtime.execution import Execution, LocalSite, Options, Surroundings, local_name, resolve, step_site
 from aifctl.runtime.interrupts import Interrupts
 from aifctl.runtime.launcher import Launcher
 from aifctl.runtime.outcome import RunOutcome, StepOutcome
 from aifctl.runtime.progress import View
 from aifctl.runtime.runs import About
+from aifctl.runtime.store import Store
 
 __all__ = ["LocalSite", "Options", "RunOutcome", "StepOutcome", "execute", "local_name", "resolve", "step_site"]
 
@@ -41,9 +44,26 @@ def execute(run: Run, site: LocalSite, about: About, options: Options | None = N
     try:
         with options.view, _claimed(site, name, options.view) as claims, Interrupts() as interrupts:
             launcher = _launcher(site, logs, options, claims)
-            return Execution(run, site, options, launcher, claims, interrupts).go(about)
+            around = _surroundings(run, site, claims)
+            return Execution(run, around, options, launcher, interrupts).go(about)
     except OSError as error:
         raise Report(_store_fault(site.store, error)) from error
+
+
+def _surroundings(run: Run, site: LocalSite, claims: locks.Claims) -> Surroundings:
+    name = local_name(run)
+    return Surroundings(
+        name=name,
+        store=Store(str(site.store)),
+        attempt=f"a{secrets.token_hex(4)}",  # each execution has its own: a killed one may have left files
+        claims=claims,
+        site=lambda attempt: step_site(site, name, attempt),
+        parallel=site.parallel or _usable_cpus(),
+    )
+
+
+def _usable_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _launcher(site: LocalSite, logs: Path, options: Options, claims: locks.Claims) -> Launcher:

@@ -14,7 +14,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,6 +139,9 @@ class Claims:
                 return False
             self.by_digest[digest] = lock
         return True
+
+    def looking_up(self) -> AbstractContextManager[None]:
+        return looking_up(self.store)
 
     def release(self, digest: str) -> None:
         """Gives the step up and removes its lock file. Only when no guard holds it any more."""
