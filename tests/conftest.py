@@ -11,6 +11,10 @@ import signal
 
 import pytest
 
+from tests.controlplane.fixtures import bare_control_plane, control_plane, crds, namespace, nodes
+
+__all__ = ["bare_control_plane", "control_plane", "crds", "namespace", "nodes"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write expected files anew (refused in CI)")

@@ -1,0 +1,273 @@
+"""A handle on a running control plane: where it is, who may enter, and a small client for setting up and looking.
+
+It is plain data, so any process of a test run can have one. The client is the tests' own on purpose: what aifctl's
+client does is checked by means of another one.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import ssl
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import yaml
+
+Object = dict[str, Any]
+
+SERVER_SIDE_APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+CLUSTER_SCOPED = {
+    "Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass",
+    "StorageClass", "PersistentVolume", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
+    "ClusterQueue", "ResourceFlavor", "Cohort", "Topology", "AdmissionCheck", "WorkloadPriorityClass",
+    "ClusterTrainingRuntime", "ClusterServingRuntime", "ClusterWorkflowTemplate", "ClusterAnalysisTemplate",
+    "ClusterIssuer",
+}  # fmt: skip
+
+
+class Refused(Exception):
+    """The API server answered with an error; `status` is its HTTP status, `body` its Status object."""
+
+    def __init__(self, status: int, body: Object) -> None:
+        super().__init__(f"{status}: {body.get('message', body)}")
+        self.status = status
+        self.body = body
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """A control plane that answers at `url`; `folder` holds its state, kubeconfigs and logs."""
+
+    folder: Path
+    url: str
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.crt"
+
+    @property
+    def token(self) -> str:
+        """The token of `admin`, who is in system:masters."""
+        return self.tokens["admin"]
+
+    @cached_property
+    def tokens(self) -> dict[str, str]:
+        """user -> token: `admin`, and `nobody` who may do nothing but ask what it may do."""
+        rows = (self.folder / "tokens.csv").read_text().splitlines()
+        return {user: token for token, user in (row.split(",")[:2] for row in rows)}
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.kubeconfig_of("admin")
+
+    def kubeconfig_of(self, user: str) -> Path:
+        """The kubeconfig of `admin` or `nobody`."""
+        return self.write_kubeconfig(user, {"token": self.tokens[user]})
+
+    def kubeconfig_as(self, user: str, *groups: str) -> Path:
+        """A kubeconfig in which `admin` impersonates any user."""
+        return self.write_kubeconfig(f"as-{user}", {"token": self.token, "as": user, "as-groups": list(groups)})
+
+    def write_kubeconfig(self, name: str, user: Object, *, server: str | None = None, namespace: str = "") -> Path:
+        """A kubeconfig with this `user` entry, at this server or the API server itself."""
+        path = self.folder / "kubeconfigs" / f"{quote(name, safe='')}-{uuid.uuid4().hex[:6]}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(kubeconfig(server or self.url, self.ca.read_bytes(), user, namespace)))
+        path.chmod(0o600)
+        return path
+
+    def account(self, namespace: str, name: str, *rules: Object, cluster_rules: Iterable[Object] = ()) -> str:
+        """Make a ServiceAccount with these RBAC rules, in its namespace and cluster-wide; its token."""
+        self.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _named(name, namespace)})
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+        if rules:
+            self._grant("Role", name, namespace, list(rules), subject)
+        if cluster_rules:
+            self._grant("ClusterRole", f"{namespace}-{name}", None, list(cluster_rules), subject)
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+        return str(self.request("POST", path, wanted)["status"]["token"])
+
+    def _grant(self, kind: str, name: str, namespace: str | None, rules: list[Object], subject: Object) -> None:
+        group = "rbac.authorization.k8s.io"
+        metadata = _named(name, namespace)
+        self.create({"apiVersion": f"{group}/v1", "kind": kind, "metadata": metadata, "rules": rules})
+        reference = {"apiGroup": group, "kind": kind, "name": name}
+        binding = {"metadata": metadata, "roleRef": reference, "subjects": [subject]}
+        self.create({"apiVersion": f"{group}/v1", "kind": f"{kind}Binding", **binding})
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        """The administrator's HTTP client; threads may share it."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        headers = {"Authorization": f"Bearer {self.token}"}
+        limits = httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=5)
+        return httpx.Client(
+            base_url=self.url, verify=context, headers=headers, timeout=60, limits=limits, trust_env=False
+        )
+
+    def request(self, method: str, path: str, body: object = None, *, kind: str = "application/json") -> Object:
+        """One request as the administrator; raises Refused on any error answer."""
+        content = None if body is None else json.dumps(body)
+        answer = self.client.request(method, path, content=content, headers={"Content-Type": kind})
+        decoded = answer.json() if answer.headers.get("Content-Type", "").startswith("application/json") else {}
+        if answer.is_error:
+            raise Refused(answer.status_code, decoded or {"message": answer.text})
+        return decoded
+
+    def answers(self, path: str) -> bool:
+        """Whether a GET of this path succeeds."""
+        try:
+            self.request("GET", path)
+        except (Refused, httpx.TransportError):
+            return False
+        return True
+
+    def create(self, wanted: Object) -> Object:
+        return self.request("POST", path_of(wanted, collection=True), wanted)
+
+    def apply(self, wanted: Object, *, manager: str = "test", force: bool = False, dry_run: bool = False) -> Object:
+        """Server-side apply as another field manager than aifctl."""
+        query = f"?fieldManager={quote(manager)}&force={str(force).lower()}" + ("&dryRun=All" if dry_run else "")
+        return self.request("PATCH", path_of(wanted) + query, wanted, kind=SERVER_SIDE_APPLY)
+
+    def patch(self, wanted: Object, change: Object, *, manager: str = "test", subresource: str = "") -> Object:
+        """Merge-patch the object that `wanted` names, as `kubectl patch` would."""
+        path = f"{path_of(wanted)}{'/' if subresource else ''}{subresource}?fieldManager={quote(manager)}"
+        return self.request("PATCH", path, change, kind=MERGE)
+
+    def get(self, wanted: Object) -> Object | None:
+        """The live object of the same kind, namespace and name; None where there is none."""
+        try:
+            return self.request("GET", path_of(wanted))
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> list[Object]:
+        wanted = {"apiVersion": api_version, "kind": kind, "metadata": {"namespace": namespace}}
+        path = path_of(wanted, collection=True)
+        found: list[Object] = self.request("GET", f"{path}?{httpx.QueryParams(query)}")["items"]
+        return found
+
+    def delete(self, wanted: Object, *, propagation: str = "Background") -> None:
+        """Delete it; fine where it is gone already."""
+        try:
+            self.request("DELETE", path_of(wanted), {"propagationPolicy": propagation})
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+
+    def wait(self, wanted: Object, until: Callable[[Object | None], object], *, seconds: float = 20) -> Object | None:
+        """Look at an object until `until` of it is true; fails with what it last was."""
+        end = time.monotonic() + seconds
+        while True:
+            live = self.get(wanted)
+            if until(live):
+                return live
+            if time.monotonic() > end:
+                raise AssertionError(f"{path_of(wanted)} is not as expected after {seconds} s: {json.dumps(live)}")
+            time.sleep(0.05)
+
+    def create_namespace(self, prefix: str = "test", **labels: str) -> str:
+        """A fresh namespace in which pods can be created (its default ServiceAccount exists)."""
+        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _named("default", name)}
+        self.wait(account, lambda live: live) if self.has_controllers else self.create(account)
+        return name
+
+    @property
+    def has_controllers(self) -> bool:
+        """Whether a controller manager runs here; without one nothing is collected and no Deployment makes pods."""
+        return (self.folder / "kube-controller-manager.log").exists()
+
+    def install_crds(self, folder: Path, names: Iterable[str] | None = None) -> list[str]:
+        """Apply the CRDs under `folder` at once and wait until they serve.
+
+        `names` are names of CRDs (`workflows.argoproj.io`) or of their folders (`argo-workflows`); None is all.
+        Returns the names of the CRDs; those that are here already cost one read each.
+        """
+        wanted = _crds(folder, None if names is None else frozenset(names))
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(self._install, wanted))
+
+    def _install(self, path: Path) -> str:
+        crd = _load(path)
+        live = self.get(crd)
+        if live is None or not serves(live):
+            self.apply(crd, manager="crds", force=True)
+            self.wait(crd, serves, seconds=60)
+        return str(crd["metadata"]["name"])
+
+
+def kubeconfig(server: str, ca: bytes, user: Object, namespace: str = "") -> Object:
+    context = {"cluster": "test", "user": "user"} | ({"namespace": namespace} if namespace else {})
+    data = base64.b64encode(ca).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority-data": data}}],
+        "users": [{"name": "user", "user": user}],
+        "contexts": [{"name": "test", "context": context}],
+        "current-context": "test",
+    }
+
+
+def path_of(wanted: Mapping[str, Any], *, collection: bool = False) -> str:
+    """The object's path on the API server, or its collection's."""
+    version, kind, metadata = wanted["apiVersion"], wanted["kind"], wanted["metadata"]
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    namespace = None if kind in CLUSTER_SCOPED else metadata.get("namespace")
+    path = f"{root}/namespaces/{namespace}/{_plural(kind)}" if namespace else f"{root}/{_plural(kind)}"
+    return path if collection else f"{path}/{metadata['name']}"
+
+
+def serves(crd: Object | None) -> bool:
+    """Whether a live CRD's kind can be used."""
+    conditions = (crd or {}).get("status", {}).get("conditions") or []
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+
+
+def _plural(kind: str) -> str:
+    word = kind.lower()
+    if word.endswith("y") and not word.endswith(("ay", "ey")):
+        return f"{word[:-1]}ies"
+    return word + ("es" if word.endswith(("s", "x")) else "s")
+
+
+def _named(name: str, namespace: str | None) -> Object:
+    return {"name": name, "namespace": namespace} if namespace else {"name": name}
+
+
+def _crds(folder: Path, names: frozenset[str] | None) -> list[Path]:
+    paths = sorted(folder.glob("*/*.yaml"))
+    if names is None:
+        return paths
+    by_name = {path: {path.parent.name} for path in paths if path.parent.name in names}
+    rest = names - {path.parent.name for path in paths}
+    if rest:
+        by_name |= {path: {name} for path in paths if (name := str(_load(path)["metadata"]["name"])) in rest}
+    missing = names.difference(*by_name.values())
+    if missing:
+        raise LookupError(f"no CRD {', '.join(sorted(missing))} under {folder}")
+    return list(by_name)
+
+
+def _load(path: Path) -> Object:
+    text = path.read_text()
+    # The largest are one line of JSON, which PyYAML takes seconds for.
+    loaded: Object = json.loads(text) if text.startswith("{") else yaml.load(text, Loader=yaml.CSafeLoader)
+    return loaded
