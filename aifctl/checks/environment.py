@@ -1,13 +1,14 @@
-"""Cluster environments that have what their role takes."""
+"""Cluster environments that have what their role takes, and that do not get into each other's way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aifctl.checks.subject import Subject
-from aifctl.diagnostics import Diagnostic
+from aifctl.checks.subject import Subject, listed
+from aifctl.diagnostics import Diagnostic, Severity
 
 RUNS_STEPS = "argo-workflows"
+TOOLS = {"argocd": "Argo CD's Application", "flux": "Flux's Kustomization"}
 
 
 def check(subject: Subject) -> Iterator[Diagnostic]:
@@ -25,3 +26,30 @@ def check(subject: Subject) -> Iterator[Diagnostic]:
         message = f"`{environment.name}` trains on a cluster without an artifact store"
         hint = "add one that its pods reach: `store: {uri: s3://…, credentials: …}`"
         yield Diagnostic("AIF371", message, hint, subject.at_environment("name"))
+    yield from _shared_namespaces(subject)
+    yield from _other_appliers(subject)
+
+
+def _shared_namespaces(subject: Subject) -> Iterator[Diagnostic]:
+    """A namespace is made once, by the first environment that has it: what the next one wants must be the same."""
+    environment, tenant = subject.environment, subject.unit.model.metadata.tenant
+    namespace = environment.namespace_of(tenant)
+    for other in subject.platform.spec.neighbours(environment) if subject.platform is not None else ():
+        if other.namespace_of(tenant) != namespace:
+            continue
+        if (environment.pod_security, environment.apply.account) != (other.pod_security, other.apply.account):
+            message = f"`{environment.name}` and `{other.name}` want namespace `{namespace}` in two ways"
+            hint = "give them the same `pod_security` and `apply.account`, or namespaces of their own"
+            yield Diagnostic("AIF378", message, hint, subject.at_environment("name"))
+
+
+def _other_appliers(subject: Subject) -> Iterator[Diagnostic]:
+    environment = subject.environment
+    given = sorted(environment.apply.model_fields_set - {"account"})
+    if environment.deliverer != "aifctl" and given:
+        message = (
+            f"{listed(given)} of `apply` {'says' if len(given) == 1 else 'say'} nothing to {environment.deliverer}"
+        )
+        hint = f"set it in {TOOLS[environment.deliverer]}, or have `{environment.name}` delivered by `aifctl`"
+        where = subject.at_environment("apply", given[0], on_key=True)
+        yield Diagnostic("AIF379", message, hint, where, severity=Severity.WARNING)

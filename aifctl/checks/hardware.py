@@ -20,6 +20,7 @@ def check(subject: Subject) -> Iterator[Diagnostic]:
     if platform is None or subject.environment.local:
         return
     yield from _tenant(subject, platform)
+    yield from _quota_names(subject, platform)
     if subject.trains:
         for path, hardware in subject.stages():
             yield from _accelerator(subject, platform, hardware, path)
@@ -87,6 +88,18 @@ def _tenant(subject: Subject, platform: Platform) -> Iterator[Diagnostic]:
 def _own_tenant(subject: Subject, platform: Platform) -> Tenant | None:
     name = subject.unit.model.metadata.tenant
     return next((tenant for tenant in platform.spec.tenants if tenant.name == name), None)
+
+
+def _quota_names(subject: Subject, platform: Platform) -> Iterator[Diagnostic]:
+    """A limit of what nobody counts limits nothing."""
+    tenant = _own_tenant(subject, platform)
+    known = {"cpu", "memory", *(flavour.name for flavour in platform.spec.hardware)}
+    for name in tenant.quota if tenant is not None else ():
+        if tenant is not None and name not in known:
+            index = platform.spec.tenants.index(tenant)
+            where = subject.at_platform("tenants", index, "quota", name, on_key=True)
+            message = f"the quota of tenant `{tenant.name}` limits `{name}`, which is no accelerator of the catalogue"
+            yield Diagnostic("AIF302", message, did_you_mean(name, known, "it may limit"), where)
 
 
 def _stage_quota(subject: Subject, platform: Platform, hardware: Hardware, path: KeyPath) -> Iterator[Diagnostic]:

@@ -1,4 +1,5 @@
-"""Names: none twice where a list goes by names, none that a step of aifctl's own has, no variable set twice."""
+"""Names: none that the tenant's own objects have, none twice where a list goes by names, none that a step of aifctl's
+own has, no variable set twice."""
 
 from __future__ import annotations
 
@@ -10,16 +11,29 @@ from aifctl.diagnostics import Diagnostic
 STEPS = frozenset({"prepare", "train", "evaluate", "gate", "register", "custom", "export", "verify", "serve", "data"})
 """Steps of every run and kinds of steps, which `env` and `secrets` name; `data` begins the key of a pin."""
 STEP_PREFIXES = ("prepare-", "export-", "verify-")
+OWN = "aifctl-"
+"""Begins the names of a tenant's own objects."""
 VARIABLE_PREFIXES = ("AIF_", "MLFLOW_RUN_ID")
 """Environment variables that a step gets from aifctl."""
 
 
 def check(subject: Subject) -> Iterator[Diagnostic]:
+    yield from _reserved_models(subject)
     yield from _twice(subject, "datasets", [dataset.name for dataset in subject.spec.datasets])
     yield from _twice(subject, "steps", [step.name for step in subject.spec.steps])
     yield from _twice(subject, "export", [export.name for export in subject.spec.export])
     yield from _reserved_steps(subject)
     yield from _variables(subject)
+
+
+def _reserved_models(subject: Subject) -> Iterator[Diagnostic]:
+    """A model's objects go by its name (those of its runs by `<name>-run`), and share a namespace with its tenant's."""
+    name, environment = subject.unit.name, subject.environment
+    is_taken = name.startswith(OWN) or environment.apply.account in (name, f"{name}-run")
+    if is_taken and not environment.local:
+        message = f"objects of the tenant's namespace go by the name `{name}`"
+        hint = f"choose a name that does not begin with `{OWN}`, nor is that of `apply.account`"
+        yield Diagnostic("AIF312", message, hint, subject.unit.at("metadata", "name"))
 
 
 def _twice(subject: Subject, section: str, names: Iterable[str]) -> Iterator[Diagnostic]:

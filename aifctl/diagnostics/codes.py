@@ -112,6 +112,8 @@ CODES: dict[str, Code] = {
         ("AIF375", "rollout steps that do not fit"),
         ("AIF376", "a volume that the Pod Security level does not allow"),
         ("AIF377", "pod_defaults that do not fit into a pod"),
+        ("AIF378", "environments that want one namespace in two ways"),
+        ("AIF379", "settings of an applier that another tool is"),
         ("AIF390", "declared, but nothing builds it yet"),
         # 4xx: lowering
         # 5xx: render

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aifctl import ir
-from aifctl.lowering.tenancy import namespace_of
 from aifctl.spec.load import Unit
 from aifctl.spec.models.platform import Platform
 from aifctl.spec.models.pods import PodDefaults
@@ -14,7 +13,7 @@ def lower(unit: Unit, platform: Platform | None) -> ir.Target:
     store = environment.store
     return ir.Target(
         environment=environment.name,
-        namespace=namespace_of(environment, unit.model.metadata.tenant),
+        namespace=environment.namespace_of(unit.model.metadata.tenant),
         deliverer=environment.deliverer,
         pod_security=environment.pod_security,
         capabilities={str(name): version for name, version in environment.capabilities.items()},

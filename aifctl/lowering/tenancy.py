@@ -18,25 +18,13 @@ def lower(platform: Platform | None, environment: Environment, source: str) -> t
         return ()
     sharing: dict[str, list[Tenant]] = {}
     for tenant in platform.spec.tenants:
-        sharing.setdefault(namespace_of(environment, tenant.name), []).append(tenant)
-    taken = {
-        namespace_of(other, tenant.name) for other in earlier(platform, environment) for tenant in platform.spec.tenants
-    }
+        sharing.setdefault(environment.namespace_of(tenant.name), []).append(tenant)
+    before = platform.spec.neighbours(environment)
+    taken = {other.namespace_of(tenant.name) for other in before for tenant in platform.spec.tenants}
     return tuple(
         _tenancy(platform, environment, namespace, sharing[namespace], source)
         for namespace in sorted(sharing.keys() - taken)
     )
-
-
-def namespace_of(environment: Environment, tenant: str) -> str:
-    return environment.namespace.replace("{tenant}", tenant)
-
-
-def earlier(platform: Platform, environment: Environment) -> tuple[Environment, ...]:
-    """Environments of the same cluster that stand before this one in the platform file."""
-    names = [each.name for each in platform.spec.environments]
-    before = platform.spec.environments[: names.index(environment.name)] if environment.name in names else ()
-    return tuple(each for each in before if each.cluster is not None and each.cluster == environment.cluster)
 
 
 def _tenancy(

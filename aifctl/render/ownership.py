@@ -28,7 +28,7 @@ CREATE_ONLY = {
 }
 """Runs, and what they mount, outlive their files: a spec edit must not kill a run of 40 hours."""
 
-NAME_LIMITS = {"Namespace": 63, "Service": 63, "CronWorkflow": 52}
+NAME_LIMITS = {"Namespace": 63, "Service": 63, "CronWorkflow": 52, "CronJob": 52, "Job": 63}
 """A CronWorkflow's children get eleven characters more, and must fit into a label."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?")
@@ -62,9 +62,9 @@ def unfit(manifest: Manifest) -> list[Diagnostic]:
     kind, name = manifest.kind, manifest.name
     limit = NAME_LIMITS.get(kind, 253)
     found = []
-    if not is_name(name) or len(name) > limit:
+    if not (is_namespace(name) if kind == "Namespace" else is_name(name)) or len(name) > limit:
         found.append(f"`{name}` can't be the name of a {kind}")
-    if manifest.namespace and not is_name(manifest.namespace):
+    if manifest.namespace and not is_namespace(manifest.namespace):
         found.append(f"`{manifest.namespace}` can't be a namespace")
     found += [
         f"`{value}` can't be the value of label `{key}` ({manifest.identity})"
@@ -78,6 +78,11 @@ def unfit(manifest: Manifest) -> list[Diagnostic]:
 @lru_cache(maxsize=1 << 14)
 def is_name(text: str) -> bool:
     return len(text) <= 253 and _NAME.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1 << 14)
+def is_namespace(text: str) -> bool:
+    return len(text) <= 63 and "." not in text and is_name(text)
 
 
 @lru_cache(maxsize=1 << 14)

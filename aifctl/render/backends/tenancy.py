@@ -21,7 +21,8 @@ KEPT = {
     "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
     "kustomize.toolkit.fluxcd.io/prune": "disabled",
 }
-"""Nobody deletes a namespace because its tenant left a file: all that is in it would go along."""
+"""Nobody deletes a namespace because its tenant left a file: all that is in it would go along. What keeps others out
+stays with it."""
 DEFAULT_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
 """Of containers that ask for nothing. Where a quota counts requests, a pod with such a container is refused, and
 engines add containers of their own to every step (Argo's `init` and `wait`)."""
@@ -32,13 +33,13 @@ def objects(tenancy: ir.Tenancy) -> Iterator[tuple[str, Mapping[str, Any]]]:
     annotations = {ownership.SOURCE: tenancy.source}
     labels = _labels(tenancy)
     inside = {"namespace": tenancy.namespace, "labels": labels, "annotations": annotations}
-    outside = {"labels": {**labels, **_pod_security(tenancy)}, "annotations": {**annotations, **KEPT}}
-    yield "tenancy/namespace.yaml.j2", {"name": tenancy.namespace, **outside}
+    kept = {**inside, "annotations": {**annotations, **KEPT}}
+    yield "tenancy/namespace.yaml.j2", {**kept, "labels": {**labels, **_pod_security(tenancy)}}
     if quota := _quota(tenancy):
         yield "tenancy/resourcequota.yaml.j2", {**inside, "name": QUOTA, "hard": quota}
     if requests := _default_requests(tenancy):
         yield "tenancy/limitrange.yaml.j2", {**inside, "name": DEFAULTS, "requests": requests}
-    yield "tenancy/networkpolicy.yaml.j2", {**inside, "name": DENY}
+    yield "tenancy/networkpolicy.yaml.j2", {**kept, "name": DENY}
     yield "tenancy/serviceaccount.yaml.j2", {**inside, "name": tenancy.account}
     yield "tenancy/role.yaml.j2", {**inside, "name": tenancy.account, "rules": kinds.deployer()}
     for name, role, subjects in _bindings(tenancy):

@@ -64,6 +64,9 @@ class Environment(Section):
         """Files and processes of this machine instead of a cluster."""
         return self.cluster is None
 
+    def namespace_of(self, tenant: str) -> str:
+        return self.namespace.replace("{tenant}", tenant)
+
 
 class Tracking(Section):
     mlflow: Text | None = Field(None, description="MLflow tracking server.", examples=["http://mlflow.aif-system:5000"])
@@ -125,6 +128,12 @@ class PlatformSpec(Section):
     hardware: tuple[AcceleratorFlavour, ...] = ()
     tenants: tuple[Tenant, ...] = ()
     policies: dict[Policy, Level] = Field(default_factory=dict)
+
+    def neighbours(self, environment: Environment) -> tuple[Environment, ...]:
+        """Environments of the same cluster that stand before this one."""
+        names = [each.name for each in self.environments]
+        before = self.environments[: names.index(environment.name)] if environment.name in names else ()
+        return tuple(each for each in before if each.cluster is not None and each.cluster == environment.cluster)
 
 
 class PlatformMetadata(Section):
