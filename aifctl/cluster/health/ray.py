@@ -77,7 +77,7 @@ def cluster(seen: Seen) -> Health:
 
 
 def _tries_again(seen: Seen) -> bool:
-    return count(seen.status.get("failed")) <= count(seen.spec.get("backoffLimit")) > 0
+    return count(seen.status.get("failed")) < count(seen.spec.get("backoffLimit"))
 
 
 def _workers(status: Any) -> str:
