@@ -1,0 +1,510 @@
+"""Applies a plan, unit by unit: in stages, then waits, then prunes. The inventory is a superset before, exact after.
+
+Wherever this is killed, the inventory covers what is in the cluster, and the next run finishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from aifctl.cluster import discovery, fields, health, live, planning, prune
+from aifctl.cluster.client import APPLY, JSON_PATCH, OURSELVES, Account, Client
+from aifctl.cluster.discovery import Resource
+from aifctl.cluster.errors import ApiError, Unreachable
+from aifctl.cluster.inventory import ENDED, Entry, Inventory, Revision, Unit
+from aifctl.cluster.live import HAND_OVER, Item
+from aifctl.cluster.planning import Plan, UnitPlan
+from aifctl.cluster.prune import Removal
+from aifctl.cluster.records import LEASE, Lost, Record, Records
+from aifctl.cluster.snapshot import Live
+from aifctl.cluster.wait import Waiter, settle
+from aifctl.diagnostics import Diagnostic, Report, Severity
+from aifctl.manifest import Identity, Manifest
+from aifctl.plan.change import Action
+from aifctl.plan.diff import is_run
+
+AT_ONCE = 16
+"""Units that are applied at a time."""
+TRIES = 3
+SETTLE = 60.0
+"""Seconds for a Namespace or CRD to be ready for what comes after it."""
+GONE = 60.0
+"""Seconds for an object to go that is to be replaced."""
+EARLY = ("Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass", "ClusterRole", "ClusterRoleBinding")
+LEANT_ON = frozenset({"Namespace", "CustomResourceDefinition"})
+"""Waited for before anything else of the unit is sent."""
+LATE = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", "HTTPRoute", "ScaledObject",
+        "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService")  # fmt: skip
+SETTINGS = ("ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount", "Role", "RoleBinding", "Secret",
+            "ExternalSecret", "ConfigMap", "PersistentVolume", "PersistentVolumeClaim", "Service")  # fmt: skip
+STAGES = {kind: stage for stage, kinds in enumerate((EARLY, SETTINGS)) for kind in kinds} | dict.fromkeys(LATE, 3)
+WORKLOADS = 2
+"""Stage of every kind that is not in `STAGES`."""
+
+
+class Result(StrEnum):
+    UNCHANGED = "unchanged"
+    APPLIED = "applied"
+    PARTIAL = "partial"
+    """Applied, but something could not be pruned yet."""
+    FAILED = "failed"
+    REFUSED = "refused"
+    """Nothing was written: the plan has problems."""
+    HELD = "held"
+    """This tree failed before and was rolled back: nothing is written until there is another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`account` gives the identity that a unit's objects are written by; the inventory is always ours to write."""
+
+    wait: bool = False
+    timeout: float | None = None
+    lock_timeout: float = 60.0
+    commit: str = ""
+    by: str = ""
+    outcome: str = "applied"
+    hold: str = ""
+    """A tree that must not be applied again: the one that is being rolled back."""
+    release_hold: bool = False
+    """Somebody wants a held tree all the same."""
+    account: Callable[[Unit], Account] = lambda unit: OURSELVES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """`what`: created, changed, replaced, deleted, kept, waiting, healthy."""
+
+    unit: Unit
+    what: str
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    unit: Unit
+    result: Result
+    done: tuple[Event, ...] = ()
+    findings: tuple[Diagnostic, ...] = ()
+    tree: str = ""
+    inventory: Inventory | None = None
+    """As it is in the cluster now, where it was written."""
+
+    @property
+    def failed(self) -> bool:
+        return self.result in (Result.FAILED, Result.REFUSED, Result.HELD, Result.PARTIAL)
+
+
+Tell = Callable[[Event], None]
+
+
+async def apply(plan: Plan, records: Records, waiter: Waiter, options: Options, tell: Tell) -> list[Outcome]:
+    """One outcome a unit, whatever became of the others. The environment's ground comes first."""
+    ground = [unit for unit in plan.units if not unit.unit.model]
+    models = [unit for unit in plan.units if unit.unit.model]
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(unit: UnitPlan) -> Outcome:
+        async with slots:
+            return await _Unit(plan, records, waiter, options, tell).run(unit)
+
+    outcomes = [await one(unit) for unit in ground]
+    return [*outcomes, *await asyncio.gather(*(one(unit) for unit in models))]
+
+
+def stage(manifest: Manifest) -> int:
+    return STAGES.get(manifest.kind, WORKLOADS)
+
+
+@dataclass
+class _Unit:
+    """The apply of one unit. What it has done is kept here, so that the inventory can be made exact after a fault."""
+
+    plan: Plan
+    records: Records
+    waiter: Waiter
+    options: Options
+    tell: Tell
+    done: list[Event] = field(default_factory=list)
+    written: dict[Identity, Entry] = field(default_factory=dict)
+    findings: list[Diagnostic] = field(default_factory=list)
+    record: Record | None = None
+    lost: bool = False
+
+    async def run(self, unit: UnitPlan) -> Outcome:
+        for _ in range(TRIES):
+            self.lost = False
+            if (early := self._nothing_to_do(unit)) is not None:
+                return early
+            try:
+                return await self._run(unit)
+            except Lost:
+                if self.done:
+                    break  # half-way: whoever has the lease now finishes it
+                unit = await planning.again(self.plan, unit, self.records)
+            except Report as report:
+                return Outcome(unit=unit.unit, result=Result.REFUSED, findings=tuple(report.diagnostics))
+            except (ApiError, Unreachable) as error:
+                return self._broken(unit, error)
+        hint = "plan again: it may be done already"
+        problem = Diagnostic("AIF732", f"{unit.unit} was taken over by another applier", hint)
+        return self._outcome(unit, Result.FAILED, problem)
+
+    def _nothing_to_do(self, unit: UnitPlan) -> Outcome | None:
+        held = unit.inventory.held
+        if unit.wanted is not None and held and held == unit.wanted.tree and not self.options.release_hold:
+            hint = "commit a change of this model, or `--release-hold` to try the same again"
+            problem = Diagnostic("AIF760", f"{unit.unit} is held: this tree failed before and was rolled back", hint)
+            return Outcome(unit=unit.unit, result=Result.HELD, findings=(problem,), tree=unit.wanted.tree)
+        if unit.blocked:
+            return Outcome(unit=unit.unit, result=Result.REFUSED, findings=unit.findings)
+        settled = not unit.differs and not unit.must_record and not self.options.hold and not self._revives(unit)
+        if not settled or (self.options.wait and unit.wanted is not None):
+            return None
+        return Outcome(unit=unit.unit, result=Result.UNCHANGED, tree=unit.wanted.tree if unit.wanted else "")
+
+    def _revives(self, unit: UnitPlan) -> bool:
+        """Whether the newest revision on record is of a failure, or of another tree with the same objects."""
+        last = unit.inventory.revisions[-1] if unit.inventory.revisions else None
+        if unit.wanted is None or last is None:
+            return unit.wanted is None
+        return last.outcome == "failed"
+
+    async def _run(self, unit: UnitPlan) -> Outcome:
+        if not unit.differs and not unit.must_record and not self._revives(unit) and not self.options.hold:
+            waited = await self._waited(unit)  # asked to wait, with nothing to write
+            return self._outcome(unit, Result.FAILED if waited else Result.UNCHANGED, *waited)
+        before = unit.inventory
+        superset = {**{item.identity: _planned(item) for item in unit.items}, **before.by_identity}
+        inventory = replace(before, platform=self.plan.request.platform).with_entries(superset.values())
+        self.record = await self.records.take(unit.record, inventory, self.options.lock_timeout)
+        renewal = asyncio.create_task(self._renew())
+        try:
+            result = await self._steps(unit)
+        except (ApiError, Unreachable) as error:
+            self.findings.append(_finding(error, str(unit.unit)))
+            result = Result.FAILED
+        finally:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+        return await self._recorded(unit, result)
+
+    async def _steps(self, unit: UnitPlan) -> Result:
+        if not await self._applied(unit):
+            return Result.FAILED
+        if waited := (await self._waited(unit) if self.options.wait else []):
+            self.findings += waited
+            return Result.FAILED
+        return Result.APPLIED if await self._pruned(unit) else Result.PARTIAL
+
+    # Stages
+
+    async def _applied(self, unit: UnitPlan) -> bool:
+        """Stage by stage; what comes after a stage that failed is not sent."""
+        for number in sorted({stage(item.manifest) for item in unit.items}):
+            items = [i for i in unit.items if stage(i.manifest) == number and i.action is not Action.UNCHANGED]
+            problems = await asyncio.gather(*(self._sent(unit.unit, item) for item in items))
+            found = [problem for problem in problems if problem is not None]
+            self.findings += found
+            if found:
+                return False
+            await self._leant_on(items)
+        return True
+
+    async def _leant_on(self, items: list[Item]) -> None:
+        waited = [(i.identity, i.resource) for i in items if i.manifest.kind in LEANT_ON and i.resource is not None]
+        if waited:
+            await settle(self.plan.ground.client, waited, SETTLE)
+
+    async def _sent(self, unit: Unit, item: Item) -> Diagnostic | None:
+        self._check_lease()
+        client = self.plan.ground.client.acting_as(self.options.account(unit))
+        try:
+            what, found = await self._written(client, item)
+        except ApiError as error:
+            return _of_conflicts(item, error) or error.finding(str(item.identity))
+        self.written[item.identity] = entry_of(item.manifest, found)
+        self._tell(unit, what, item.identity)
+        return None
+
+    async def _written(self, client: Client, item: Item) -> tuple[str, Live]:
+        resource = item.resource or await self._now_known(item.manifest)
+        manifest = item.manifest
+        path = resource.path(manifest.namespace, manifest.name)
+        if is_run(manifest):
+            return "created", await _created(client, resource, manifest)
+        if item.action is Action.REPLACE:
+            await self._removed(client, path, item)
+            return "replaced", await client.patch(path, APPLY, item.manifest.object, _applying(force=False))
+        if item.managed is not None:
+            await _migrate(client, path)
+        if item.keep_replicas is not None:
+            await client.patch(path, APPLY, _replicas(item), {"fieldManager": HAND_OVER, "force": "true"})
+        force = item.force or self.plan.request.choices.force_conflicts
+        what = "created" if item.action is Action.CREATE else "changed"
+        return what, await client.patch(path, APPLY, item.body, _applying(force=force))
+
+    async def _now_known(self, manifest: Manifest) -> Resource:
+        """A kind whose definition this very apply has brought."""
+        found = await discovery.discover(self.plan.ground.client)
+        resource = found.find(manifest.api_version, manifest.kind)
+        if resource is None:
+            raise ApiError(404, "NotFound", f"the cluster has no {manifest.api_version} {manifest.kind} yet")
+        return resource
+
+    async def _removed(self, client: Client, path: str, item: Item) -> None:
+        """Deletes just the object that was planned for, and waits until its name is free."""
+        assert item.live is not None
+        uid = item.live["metadata"]["uid"]
+        await client.delete(path, uid, "Foreground")
+        until = asyncio.get_running_loop().time() + GONE
+        while asyncio.get_running_loop().time() < until:
+            try:
+                there = await client.get(path)
+            except ApiError as error:
+                if error.status == 404:
+                    return
+                raise
+            if there["metadata"]["uid"] != uid:
+                return
+            await asyncio.sleep(0.2)
+        finalizers = ", ".join(there["metadata"].get("finalizers") or ()) or "none"
+        raise ApiError(409, "Conflict", f"is still there {GONE:.0f} s after it was deleted (finalizers: {finalizers})")
+
+    # Waiting and pruning
+
+    async def _waited(self, unit: UnitPlan) -> list[Diagnostic]:
+        awaited = [(item.identity, item.resource) for item in unit.items if item.resource is not None]
+        if unmade := [item for item in unit.items if item.resource is None]:
+            awaited += [(item.identity, await self._now_known(item.manifest)) for item in unmade]
+        self._tell(unit.unit, "waiting")
+        found = await self.waiter.until_healthy(awaited, self.options.timeout)
+        if not found:
+            self._tell(unit.unit, "healthy")
+        return found
+
+    async def _pruned(self, unit: UnitPlan) -> bool:
+        """Deletes in reverse apply order, kind by kind. What can't go, or is held by a finalizer, stays on record."""
+        client = self.plan.ground.client.acting_as(self.options.account(unit.unit))
+        going = [each for each in unit.removals if each.delete]
+        leaving: list[Removal] = []
+        clean = True
+        for removal in going:
+            self._check_lease()
+            gone, problem = await prune.delete(client, removal)
+            if problem is not None:
+                self.findings.append(problem)
+                clean = False
+                continue
+            self._tell(unit.unit, "deleted", removal.entry.identity)
+            if not gone:
+                leaving.append(removal)
+        left = await self._until_gone(leaving)
+        self._gone = {each.entry.identity for each in going if each.entry.identity in self._deleted()} - left
+        return clean and not (left and self.options.wait)
+
+    def _deleted(self) -> set[Identity]:
+        return {event.identity for event in self.done if event.what == "deleted" and event.identity is not None}
+
+    async def _until_gone(self, leaving: list[Removal]) -> set[Identity]:
+        if not leaving:
+            return set()
+        if not self.options.wait:
+            return {each.entry.identity for each in leaving}
+        objects = [(each.entry.identity, each.resource) for each in leaving if each.resource is not None]
+        limit = self.options.timeout or GONE
+        left = await self.waiter.until_gone(objects, limit)
+        for identity in left:
+            there = self.waiter.observer.objects.get(identity)
+            subject = health.Subject(identity.kind, identity.name, identity.namespace)
+            self.findings.append(health.never_deleted(subject, health.assess(there), limit))
+        return set(left)
+
+    _gone: set[Identity] = field(default_factory=set)
+
+    # The record
+
+    async def _recorded(self, unit: UnitPlan, result: Result) -> Outcome:
+        """Writes what is there now, and gives the lease back."""
+        if self.lost or self.record is None:
+            raise Lost
+        inventory = self._exact(unit, result)
+        try:
+            if unit.wanted is None and not inventory.entries and result is Result.APPLIED:
+                await self.records.remove(self.record)
+            else:
+                self.record = await self.records.save(self.record, inventory, release=True)
+        except (ApiError, Unreachable) as error:
+            # The superset stands, and the lease runs out by itself: nothing is lost.
+            self.findings.append(_finding(error, f"inventory of {unit.unit}"))
+            result = Result.FAILED
+        outcome = self._outcome(unit, result)
+        return replace(outcome, inventory=inventory)
+
+    def _exact(self, unit: UnitPlan, result: Result) -> Inventory:
+        assert self.record is not None
+        entries = dict(self.record.inventory.by_identity)
+        for item in unit.items:
+            if item.identity in self.written:
+                entries[item.identity] = self.written[item.identity]
+            elif (fresh := _known_anew(item)) is not None:
+                entries[item.identity] = fresh
+        if result in (Result.APPLIED, Result.PARTIAL):
+            for removal in unit.removals:
+                if removal.entry.identity in self._gone or not removal.remembered:
+                    entries.pop(removal.entry.identity, None)
+        inventory = self.record.inventory.with_entries(entries.values())
+        return self._with_revision(unit, inventory, result)
+
+    def _with_revision(self, unit: UnitPlan, inventory: Inventory, result: Result) -> Inventory:
+        options = self.options
+        if options.hold:
+            inventory = replace(inventory, held=options.hold)
+        elif result is Result.APPLIED and unit.wanted is not None and inventory.held != unit.wanted.tree:
+            inventory = replace(inventory, held="")
+        if options.release_hold:
+            inventory = replace(inventory, held="")
+        tree = unit.wanted.tree if unit.wanted is not None else ""
+        outcome = options.outcome if result in (Result.APPLIED, Result.PARTIAL) else "failed"
+        last = inventory.revisions[-1] if inventory.revisions else None
+        if last is not None and (last.tree, last.outcome) == (tree, outcome):
+            return inventory  # drift was repaired: nothing new for the history
+        return inventory.with_revision(
+            Revision(
+                number=0,
+                tree=tree,
+                commit=options.commit,
+                at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                by=options.by,
+                outcome=outcome,
+                message="; ".join(found.message for found in self.findings)[:500],
+            )
+        )
+
+    async def _renew(self) -> None:
+        """Until it is cancelled. When the lease is somebody else's, or can't be renewed in time, all writing stops."""
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            if self.record is None:
+                continue
+            try:
+                self.record = await self.records.save(self.record, self.record.inventory, release=False)
+            except Lost:
+                self.lost = True
+                return
+            except (ApiError, Unreachable):
+                if self.record.until < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"):
+                    self.lost = True
+                    return
+
+    def _check_lease(self) -> None:
+        if self.lost:
+            raise Lost
+
+    def _tell(self, unit: Unit, what: str, identity: Identity | None = None) -> None:
+        event = Event(unit=unit, what=what, identity=identity)
+        self.done.append(event)
+        self.tell(event)
+
+    def _outcome(self, unit: UnitPlan, result: Result, *findings: Diagnostic) -> Outcome:
+        done = tuple(event for event in self.done if event.identity is not None)
+        found = (*(f for f in unit.findings if f.severity is not Severity.ERROR), *self.findings, *findings)
+        tree = unit.wanted.tree if unit.wanted is not None else ""
+        return Outcome(unit=unit.unit, result=result, done=done, findings=found, tree=tree)
+
+    def _broken(self, unit: UnitPlan, error: ApiError | Unreachable) -> Outcome:
+        return self._outcome(unit, Result.FAILED, _finding(error, str(unit.unit)))
+
+
+def entry_of(manifest: Manifest, found: Live) -> Entry:
+    """What the inventory keeps of an object as the server answered it."""
+    metadata = found["metadata"]
+    return Entry(
+        manifest.identity,
+        manifest.api_version.rpartition("/")[2],
+        str(metadata["uid"]),
+        live.intent(manifest),
+        ENDED if is_run(manifest) and health.ended(found) else fields.observed(found),
+        str(metadata["resourceVersion"]),
+    )
+
+
+def _planned(item: Item) -> Entry:
+    return Entry(item.identity, item.manifest.api_version.rpartition("/")[2])
+
+
+def _known_anew(item: Item) -> Entry | None:
+    """The entry of an object that needed no write, where it differs from the one on record."""
+    if item.action is not Action.UNCHANGED or item.live is None:
+        return None
+    if is_run(item.manifest) and item.entry is not None and item.entry.uid == item.live["metadata"]["uid"]:
+        return item.entry._replace(observed=ENDED) if health.ended(item.live) else item.entry
+    return entry_of(item.manifest, item.live)
+
+
+def _applying(*, force: bool) -> Mapping[str, str]:
+    return {"fieldManager": fields.MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
+
+
+def _replicas(item: Item) -> Mapping[str, Any]:
+    manifest = item.manifest
+    metadata = {"name": manifest.name, "namespace": manifest.namespace}
+    return {"apiVersion": manifest.api_version, "kind": manifest.kind, "metadata": metadata,
+            "spec": {"replicas": item.keep_replicas}}  # fmt: skip
+
+
+async def _created(client: Client, resource: Resource, manifest: Manifest) -> Live:
+    """A run: made once, and if it is there already it stays as it is."""
+    try:
+        return await client.create(resource.path(manifest.namespace), manifest.object,
+                                   {"fieldManager": fields.MANAGER, "fieldValidation": "Strict"})  # fmt: skip
+    except ApiError as error:
+        if error.status != 409 or error.reason != "AlreadyExists":
+            raise
+    return await client.get(resource.path(manifest.namespace, manifest.name))
+
+
+async def _migrate(client: Client, path: str) -> None:
+    """Makes people's fields ours. Only over the very version that was read: managedFields have no merge."""
+    for attempt in range(TRIES):
+        found = await client.get(path)
+        managed = fields.migrated(found)
+        if managed is None:
+            return
+        version = found["metadata"]["resourceVersion"]
+        body = [
+            {"op": "replace", "path": "/metadata/managedFields", "value": managed},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+        ]
+        try:
+            await client.patch(path, JSON_PATCH, body, {"fieldManager": fields.MANAGER})
+        except ApiError as error:
+            if error.status != 409 or attempt == TRIES - 1:
+                raise
+        else:
+            return
+
+
+def _of_conflicts(item: Item, error: ApiError) -> Diagnostic | None:
+    """Somebody took a field between our look and our write."""
+    if not error.conflicts:
+        return None
+    first = error.conflicts[0]
+    return Diagnostic(
+        "AIF720",
+        f"{item.identity}: `{first.field.lstrip('.')}` is owned by {first.manager}",
+        "it was taken since the plan was made; plan again",
+    )
+
+
+def _finding(error: ApiError | Unreachable, what: str) -> Diagnostic:
+    return error.finding() if isinstance(error, Unreachable) else error.finding(what)
+
+
+def failed(outcomes: Iterable[Outcome]) -> bool:
+    return any(outcome.failed for outcome in outcomes)

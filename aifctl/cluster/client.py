@@ -1,0 +1,266 @@
+"""HTTP to one API server: verbs, retries, errors. Everything else in this package goes through `Client`.
+
+One event loop, one session, at most `CONNECTIONS` requests at a time; priority and fairness on the server do the rest,
+so there is no rate limit of our own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import aiohttp
+
+from aifctl import __version__
+from aifctl.cluster.access import Access
+from aifctl.cluster.errors import ApiError, Unreachable
+
+CONNECTIONS = 32
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+PATIENCE = 20.0
+"""Seconds that one request is tried again for when the server is busy, failing or away."""
+CONNECT = 5.0
+ANSWER = 65.0
+"""Seconds without a byte; the server gives up on a request after 60."""
+PAGE = 500
+BUSY = frozenset({429, 500, 502, 503, 504})
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom to impersonate: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation"""
+
+    user: str = ""
+
+    @classmethod
+    def of_account(cls, namespace: str, name: str) -> Account:
+        return cls(f"system:serviceaccount:{namespace}:{name}")
+
+
+OURSELVES = Account()
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    params: Mapping[str, str] | None = None
+    data: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Connection:
+    """What all clients of one session share."""
+
+    access: Access
+    reload: Callable[[], Access] | None
+    session: aiohttp.ClientSession
+    tls: Any
+    headers: dict[str, str]
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
+
+
+class Client:
+    """Use as `async with Client(access) as client`. Methods raise ApiError (the server said no) or Unreachable."""
+
+    def __init__(
+        self, access: Access, *, patience: float = PATIENCE, reload: Callable[[], Access] | None = None
+    ) -> None:
+        """`reload` gives fresh credentials when the server takes ours no more (a token that has expired)."""
+        self.access, self.patience, self._reload = access, patience, reload
+        self.account = OURSELVES
+        self._connection: _Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
+        session = aiohttp.ClientSession(connector=connector, auto_decompress=True, trust_env=True)
+        try:
+            tls, headers = self.access.tls(), self.access.headers()
+        except BaseException:
+            await session.close()
+            raise
+        self._connection = _Connection(self.access, self._reload, session, tls, headers)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            await self._connection.session.close()
+
+    def acting_as(self, account: Account) -> Client:
+        """The same connection under another account. Not to be entered or left."""
+        other = Client(self.access, patience=self.patience)
+        other._connection, other.account = self._connection, account
+        return other
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None, accept: str = JSON) -> dict[str, Any]:
+        return await self.request("GET", path, params, accept=accept)
+
+    async def items(
+        self, path: str, params: Mapping[str, str] | None = None, accept: str = JSON
+    ) -> tuple[list[dict[str, Any]], str]:
+        """All items (each with apiVersion and kind) and the resourceVersion of the whole, read page by page."""
+        items: list[dict[str, Any]] = []
+        asked = {"limit": str(PAGE), **(params or {})}
+        while True:
+            try:
+                page = await self.get(path, asked, accept)
+            except ApiError as error:
+                if error.status == 410 and "continue" in asked:  # the list changed too much between two pages
+                    asked.pop("continue")
+                    asked.pop("limit", None)
+                    items.clear()
+                    continue
+                raise
+            kind, version = page.get("kind", "").removesuffix("List"), page.get("apiVersion", "")
+            items += [{"apiVersion": version, "kind": kind, **item} for item in page.get("items") or ()]
+            meta = page.get("metadata") or {}
+            if not meta.get("continue"):
+                return items, str(meta.get("resourceVersion", ""))
+            asked["continue"] = meta["continue"]
+
+    async def create(
+        self, path: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        return await self.request("POST", path, params, body)
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT; with a resourceVersion in the body it fails with 409 when somebody else wrote in between."""
+        return await self.request("PUT", path, None, body)
+
+    async def patch(self, path: str, kind: str, body: Any, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return await self.request("PATCH", path, params, body, kind)
+
+    async def delete(self, path: str, uid: str | None, propagation: str = "Background") -> dict[str, Any]:
+        """Deletes just the object with this uid: another one of the same name is left alone (409)."""
+        body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        return await self.request("DELETE", path, None, body)
+
+    async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
+        """What is no JSON: a pod's log."""
+        return (await self._tried(_Request("GET", path, params))).decode("utf-8", "replace")
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        kind: str = JSON,
+        accept: str = JSON,
+    ) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        answer = await self._tried(_Request(method, path, params, data, {"Content-Type": kind, "Accept": accept}))
+        found = json.loads(answer)
+        if not isinstance(found, dict):
+            raise ApiError(200, "Unreadable", f"{path}: the answer is no object")
+        return found
+
+    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+        """Events {type, object} as they come, until the server ends the stream. Not retried: the caller lists anew."""
+        connection = self._open()
+        asked = {"watch": "1", "allowWatchBookmarks": "true", **params}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=None)
+        try:
+            async with connection.session.get(
+                self._url(path), params=asked, headers=self._headers(connection), ssl=connection.tls, timeout=timeout,
+                proxy=self.access.proxy, server_hostname=self.access.server_name, read_bufsize=1 << 20,
+            ) as response:  # fmt: skip
+                if response.status >= 400:
+                    raise ApiError.of(response.status, await response.read(), response.headers)
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        if line.strip():
+                            yield json.loads(line)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Unreachable(self.access.server, str(error) or type(error).__name__) from None
+
+    # One request, tried until it is answered
+
+    async def _tried(self, request: _Request) -> bytes:
+        """Retries are safe for all that we send: applies and gets repeat, PUT and DELETE carry preconditions, and who
+        creates expects 409 (it may be our own first try)."""
+        until, pause, renewed = time.monotonic() + self.patience, 0.1, False
+        while True:
+            wait: float | None = None
+            try:
+                return await self._once(request)
+            except ApiError as error:
+                if error.status == 401 and not renewed and self._renew():
+                    renewed = True
+                    continue
+                if error.status not in BUSY or not error.passing:
+                    raise
+                last: Exception = error
+                wait = error.retry_after
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                last = Unreachable(self.access.server, _said(error))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause_now = pause * random.uniform(0.5, 1.0) if wait is None else wait  # noqa: S311 - jitter
+            if time.monotonic() + pause_now > until:
+                raise last from None
+            await asyncio.sleep(pause_now)
+
+    async def _once(self, request: _Request) -> bytes:
+        connection = self._open()
+        headers = {**self._headers(connection), **request.headers}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=ANSWER)
+        async with (
+            connection.slots,
+            connection.session.request(
+                request.method, self._url(request.path), params=request.params, data=request.data, headers=headers,
+                ssl=connection.tls, timeout=timeout, proxy=self.access.proxy,
+                server_hostname=self.access.server_name,
+            ) as response,
+        ):  # fmt: skip
+            answer = await response.read()
+        if response.status >= 400:
+            raise ApiError.of(response.status, answer, response.headers)
+        return answer
+
+    def _open(self) -> _Connection:
+        assert self._connection is not None, "use `async with`"
+        return self._connection
+
+    def _url(self, path: str) -> str:
+        return self.access.server + path
+
+    def _headers(self, connection: _Connection) -> dict[str, str]:
+        headers = {
+            **connection.headers,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # lists would be compressed, which costs more than it saves nearby
+            "User-Agent": f"aifctl/{__version__}",
+        }
+        if self.account.user:
+            headers["Impersonate-User"] = self.account.user
+        return headers
+
+    def _renew(self) -> bool:
+        """Reads the credentials anew; whether they differ from the refused ones."""
+        connection = self._open()
+        if connection.reload is not None:
+            connection.access = connection.reload()
+        fresh = connection.access.headers()
+        changed = fresh != connection.headers
+        connection.headers = fresh
+        return changed
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__

@@ -1,0 +1,450 @@
+"""What an apply would do to one unit: every wanted object held against the live one by the server's own dry-run.
+
+An object whose manifest and whose fields of ours are as the inventory recorded them costs no request. For the others
+the server says what would come out (defaults, webhooks and all), and only what we own, before or after, is compared:
+what others set is no drift, and a field of ours is never overlooked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from aifctl.cluster import fields, health, policy
+from aifctl.cluster.client import APPLY, Client
+from aifctl.cluster.discovery import Resource
+from aifctl.cluster.errors import ApiError, Conflict
+from aifctl.cluster.fields import FieldSet
+from aifctl.cluster.inventory import ENDED, Entry, Inventory, Unit
+from aifctl.cluster.policy import Policy
+from aifctl.cluster.snapshot import Live, Snapshot
+from aifctl.diagnostics import Diagnostic
+from aifctl.manifest import Identity, Manifest
+from aifctl.plan.change import Action, Change, FieldChange, Op, show_path
+from aifctl.plan.diff import NOT_PATCHED, environment_of, is_run, model_of
+from aifctl.plan.fields import field_changes
+from aifctl.plan.masking import Masking, masking
+from aifctl.render.ownership import ENVIRONMENT, MODEL, TENANT
+
+OTHER_TOOLS = {
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+    "kustomize.toolkit.fluxcd.io/name": "Flux",
+    "helm.toolkit.fluxcd.io/name": "Flux",
+}
+"""Labels and annotations of tools that would fight over an object."""
+HAND_OVER = "aifctl-hand-over"
+"""Field manager that holds replicas between our letting go and an autoscaler's taking over."""
+SCALABLE = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("argoproj.io", "Rollout")})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A unit as it was compiled. `tree` is the digest of its manifests."""
+
+    unit: Unit
+    manifests: tuple[Manifest, ...]
+    tree: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What whoever applies has decided."""
+
+    force_conflicts: bool = False
+    confirm_replace: bool = False
+    dry_run: bool = False
+    """Ask the server about new objects too; without it they are simply applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One wanted object. `body` is what to send; `force` is set when only people's fields stand against it."""
+
+    manifest: Manifest
+    change: Change
+    resource: Resource | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    live: Live | None = None
+    entry: Entry | None = None
+    force: bool = False
+    managed: list[Mapping[str, Any]] | None = None
+    """managedFields to write first: fields of people became ours."""
+    keep_replicas: int | None = None
+    """Replicas to hand over to an autoscaler."""
+    problems: tuple[Diagnostic, ...] = ()
+    """Why it can't be applied."""
+
+    @property
+    def identity(self) -> Identity:
+        return self.manifest.identity
+
+    @property
+    def action(self) -> Action:
+        return self.change.action
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all comparisons of one plan share."""
+
+    client: Client
+    snapshot: Snapshot
+    policy: Policy
+    choices: Choices
+    wanted: tuple[Wanted, ...]
+    salt: bytes
+    read_only: set[str] = field(default_factory=set)
+    """Identities that were compared without the server's help, for want of the right to ask."""
+
+    @cached_property
+    def masks(self) -> Masking:
+        ours = [manifest for each in self.wanted for manifest in each.manifests]
+        theirs = [Manifest(live) for live in self.snapshot.objects.values() if live.get("kind") == "Secret"]
+        return masking([*ours, *theirs], ours, self.salt)
+
+    @cached_property
+    def namespaces(self) -> frozenset[str]:
+        """Those that this apply creates."""
+        return frozenset(m.name for each in self.wanted for m in each.manifests if m.kind == "Namespace")
+
+    @cached_property
+    def kinds(self) -> frozenset[tuple[str, str]]:
+        """(group, kind) of the CRDs that this apply creates."""
+        specs = (m.object.get("spec") or {} for each in self.wanted for m in each.manifests if _is_crd(m))
+        return frozenset((spec.get("group", ""), (spec.get("names") or {}).get("kind", "")) for spec in specs)
+
+    @cached_property
+    def homes(self) -> Mapping[Identity, Unit]:
+        return {m.identity: each.unit for each in self.wanted for m in each.manifests}
+
+
+async def compare(ground: Ground, wanted: Wanted, inventory: Inventory) -> list[Item]:
+    """Every object of a unit, in apply order. Raises Unreachable; what the server says no to is the item's problem."""
+    entries = inventory.by_identity
+    return list(await asyncio.gather(*(_item(ground, m, entries.get(m.identity)) for m in wanted.manifests)))
+
+
+def unit_of(live: Live, environment: str) -> Unit | None:
+    """Whose a live object says it is; None for nobody's of this environment."""
+    labels = (live.get("metadata") or {}).get("labels") or {}
+    if labels.get(ENVIRONMENT) != environment:
+        return None
+    model = labels.get(MODEL, "")
+    return Unit(environment, labels.get(TENANT, "") if model else "", model)
+
+
+def as_we_left_it(entry: Entry | None, manifest: Manifest, live: Live) -> bool:
+    """Whether neither the manifest nor any field of ours has changed since it was applied."""
+    metadata = live["metadata"]
+    if entry is None or entry.uid != metadata.get("uid") or entry.intent != intent(manifest):
+        return False
+    if metadata.get("deletionTimestamp"):
+        return False
+    return entry.resource_version == metadata.get("resourceVersion") or entry.observed == fields.observed(live)
+
+
+def intent(manifest: Manifest) -> str:
+    return manifest.digest[:24]
+
+
+async def _item(ground: Ground, manifest: Manifest, entry: Entry | None) -> Item:
+    live = ground.snapshot.objects.get(manifest.identity)
+    resource = ground.snapshot.resource(manifest)
+    item = Item(manifest=manifest, change=_unchanged(manifest), resource=resource, live=live, entry=entry)
+    if resource is None:
+        return _of_unknown_kind(ground, item)
+    if is_run(manifest):
+        return await _run(ground, item)
+    if live is None:
+        return await _new(ground, item)
+    if as_we_left_it(entry, manifest, live):
+        return item
+    if (problem := _foreign(ground, manifest, live)) is not None:
+        return replace(item, change=_refused(manifest, problem), problems=(problem,))
+    if live["metadata"].get("deletionTimestamp"):
+        return _leaving(item)
+    return await _existing(ground, item, live)
+
+
+# Objects that are not there
+
+
+def _of_unknown_kind(ground: Ground, item: Item) -> Item:
+    manifest = item.manifest
+    if (manifest.group, manifest.kind) in ground.kinds:
+        return _creating(ground, item, f"new; known to the server once its {manifest.kind} definition is there")
+    if manifest.group in ground.snapshot.discovery.failed:
+        problem = Diagnostic("AIF724", f"{manifest.identity}: the server of group {manifest.group} does not answer")
+    else:
+        hint = "install the operator that brings it, or take it out of the environment's `capabilities`"
+        absent = f"the cluster has no {manifest.api_version} {manifest.kind}"
+        problem = Diagnostic("AIF724", f"{manifest.identity}: {absent}", hint)
+    return replace(item, change=_refused(manifest, problem), problems=(problem,))
+
+
+async def _run(ground: Ground, item: Item) -> Item:
+    """Created once, never patched; one that was seen to its end is not made again after its time to live."""
+    manifest, live, entry = item.manifest, item.live, item.entry
+    if live is not None:
+        same = entry is None or entry.intent == intent(manifest)
+        return item if same else replace(item, change=_unchanged(manifest, NOT_PATCHED))
+    if entry is not None and entry.observed == ENDED:
+        return replace(item, change=_unchanged(manifest, "has run to its end, and was cleaned up since"))
+    return await _new(ground, item)
+
+
+async def _new(ground: Ground, item: Item) -> Item:
+    reason = "new run" if is_run(item.manifest) else "new"
+    if item.entry is not None and item.entry.uid:
+        reason = "was deleted, not by aifctl"
+    item = _creating(ground, item, reason)
+    if not ground.choices.dry_run:
+        return item
+    try:
+        await _dry_run(ground, item, item.body, force=True)
+    except ApiError as error:
+        if error.status == 404 and item.manifest.namespace in ground.namespaces:
+            return _creating(ground, item, f"{reason}; after its namespace {item.manifest.namespace}")
+        if error.status == 403 and "admission" not in error.message and "cannot patch" in error.message:
+            ground.read_only.add(str(item.identity))
+            return item
+        return _failed(item, error)
+    return item
+
+
+def _creating(ground: Ground, item: Item, reason: str) -> Item:
+    whole = FieldChange((), Op.ADD, None, ground.masks.of(item.manifest))
+    return replace(item, change=_change(item.manifest, Action.CREATE, (whole,), reason), body=item.manifest.object)
+
+
+# Objects that are there
+
+
+def _foreign(ground: Ground, manifest: Manifest, live: Live) -> Diagnostic | None:
+    """Why a live object is not ours to change."""
+    metadata = live["metadata"]
+    notes = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
+    tool = next((tool for key, tool in OTHER_TOOLS.items() if key in notes), None)
+    if tool is not None:
+        hint = f"delete it there, or let {tool} deliver this environment (`deliverer` in the platform file)"
+        return Diagnostic("AIF728", f"{manifest.identity} is delivered by {tool}", hint)
+    home = ground.homes[manifest.identity]
+    owner = unit_of(live, home.environment)
+    if owner is None and notes.get(ENVIRONMENT):
+        problem = f"{manifest.identity} belongs to environment {notes[ENVIRONMENT]}"
+        return Diagnostic("AIF728", problem, "two environments that share a cluster need namespaces of their own")
+    return None
+
+
+def _leaving(item: Item) -> Item:
+    live = item.live or {}
+    finalizers = ", ".join(live["metadata"].get("finalizers") or ()) or "none"
+    hint = "what holds it must let it go; then apply again"
+    problem = Diagnostic("AIF725", f"{item.identity} is being deleted (finalizers: {finalizers})", hint)
+    return replace(item, change=_refused(item.manifest, problem), problems=(problem,))
+
+
+async def _existing(ground: Ground, item: Item, live: Live) -> Item:
+    item = replace(item, managed=fields.migrated(live))
+    item = replace(item, body=policy.adapted(item.manifest, live, ground.policy))
+    try:
+        return await _asked(ground, item, live)
+    except ApiError as error:
+        if error.immutable:
+            return await _replacing(ground, item, live, error)
+        if error.status == 403 and "cannot patch" in error.message:
+            return _compared_here(ground, item, live)
+        return _failed(item, error)
+
+
+async def _asked(ground: Ground, item: Item, live: Live) -> Item:
+    """By dry-run, without force first: it tells whose fields stand against us."""
+    force = item.force or item.managed is not None
+    try:
+        outcome = await _dry_run(ground, item, item.body, force=False)
+    except ApiError as error:
+        if not error.conflicts:
+            raise
+        given_way = tuple(c for c in error.conflicts if policy.yielded(c))
+        if given_way:
+            return await _asked(ground, replace(item, body=policy.dropped(item.body, given_way)), live)
+        against = tuple(c for c in error.conflicts if c.manager not in fields.OVERRULED)
+        if against and not ground.choices.force_conflicts:
+            return _contested(item, against)
+        force = True
+        outcome = await _dry_run(ground, item, item.body, force=True)
+    return _outcome(ground, replace(item, force=force), live, outcome)
+
+
+async def _dry_run(ground: Ground, item: Item, body: Mapping[str, Any], *, force: bool) -> Live:
+    assert item.resource is not None
+    asked = {"dryRun": "All", "fieldManager": fields.MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
+    path = item.resource.path(item.manifest.namespace, item.manifest.name)
+    return await ground.client.patch(path, APPLY, body, asked)
+
+
+def _outcome(ground: Ground, item: Item, live: Live, outcome: Live) -> Item:
+    """What would differ, told on the fields that are ours before or after."""
+    before, after = _ours_before(live), fields.owned(outcome)
+    if item.managed is not None:
+        # The fields we take over and do not want go when the takeover is written; a dry-run can't be told of it.
+        gone = fields.minus(fields.minus(before, after), fields.others(outcome))
+        outcome = fields.without(outcome, gone)
+    found = _differences(ground, item.manifest, live, outcome, fields.union((before, after)))
+    keep = _replicas_to_keep(item, live, before, after)
+    reason = _why(item, live, before, after) if not found or keep is not None else ""
+    if not found and not reason:
+        return item
+    change = _change(item.manifest, Action.CHANGE, tuple(found), reason)
+    return replace(item, change=change, keep_replicas=keep)
+
+
+def _ours_before(live: Live) -> FieldSet:
+    """What we own, and what we are about to take from people."""
+    taken = fields.migrated(live)
+    return fields.owned(live) if taken is None else fields.owned({"metadata": {"managedFields": taken}})
+
+
+def _differences(ground: Ground, manifest: Manifest, live: Live, outcome: Live, scope: FieldSet) -> list[FieldChange]:
+    old, new = (_masked(ground, manifest, fields.project(dict(each), scope)) for each in (live, outcome))
+    return list(field_changes(old, new))
+
+
+def _masked(ground: Ground, manifest: Manifest, part: dict[str, Any]) -> dict[str, Any]:
+    """Masking wants a whole object."""
+    named = {**(part.get("metadata") or {}), "name": manifest.name}
+    whole = Manifest({**part, "apiVersion": manifest.api_version, "kind": manifest.kind, "metadata": named})
+    return dict(ground.masks.of(whole))
+
+
+def _why(item: Item, live: Live, before: FieldSet, after: FieldSet) -> str:
+    """What an apply changes besides values: who owns what."""
+    if item.managed is not None:
+        people = sorted({str(e.get("manager")) for e in fields.managed(live) if e.get("manager") in fields.PEOPLE})
+        return f"takes the fields of {', '.join(people) or 'an earlier aifctl'}"
+    gained, released = fields.minus(after, before), fields.minus(before, after)
+    words = []
+    if gained:
+        words.append(f"owns {_named(gained)} from now on")
+    if released:
+        words.append(f"leaves {_named(released)} to others")
+    return ", ".join(words)
+
+
+def _named(some: FieldSet) -> str:
+    shown = [show_path(path) for path in fields.paths(some)]
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+
+
+def _replicas_to_keep(item: Item, live: Live, before: FieldSet, after: FieldSet) -> int | None:
+    """Letting go of replicas would set them to 1 until an autoscaler has looked: somebody must hold them meanwhile."""
+    path = ("spec", "replicas")
+    if (item.manifest.group, item.manifest.kind) not in SCALABLE or not fields.holds(before, path):
+        return None
+    if fields.holds(after, path) or fields.owners(live, path):
+        return None
+    replicas = (live.get("spec") or {}).get("replicas")
+    return replicas if isinstance(replicas, int) else None
+
+
+def _contested(item: Item, against: tuple[Conflict, ...]) -> Item:
+    problems = []
+    for each in against:
+        owner = f"{each.manager} (by {each.subresource})" if each.subresource else each.manager
+        hint = "leave it out of the spec, list it under `apply: {ignore: …}` of the environment, or `--force-conflicts`"
+        problems.append(Diagnostic("AIF720", f"{item.identity}: `{each.field.lstrip('.')}` is owned by {owner}", hint))
+    reason = f"conflict: {', '.join(dict.fromkeys(f'{c.field} of {c.manager}' for c in against))}"
+    return replace(item, change=_change(item.manifest, Action.CHANGE, (), reason), problems=tuple(problems))
+
+
+async def _replacing(ground: Ground, item: Item, live: Live, error: ApiError) -> Item:
+    manifest = item.manifest
+    reason = f"replace because {', '.join(error.immutable)} can't be changed in place"
+    found = _differences(ground, manifest, live, item.body, fields.owned(live))
+    change = _change(manifest, Action.REPLACE, tuple(found), reason)
+    problem = _may_not_replace(ground, item, live, reason)
+    if problem is None:
+        problem = await _can_not_be_made(ground, item)
+    return replace(item, change=change, problems=(problem,) if problem else ())
+
+
+def _may_not_replace(ground: Ground, item: Item, live: Live, reason: str) -> Diagnostic | None:
+    manifest = item.manifest
+    if not ground.policy.may_replace(manifest.kind, manifest.group):
+        hint = f"`apply: {{replace: [{manifest.kind}]}}` of the environment allows it, by delete and create"
+        return Diagnostic("AIF726", f"{manifest.identity}: {reason}", hint)
+    running = health.is_run(manifest.group, manifest.kind) and not health.ended(live)
+    if running and not ground.choices.confirm_replace:
+        phase = health.assess(live).phase or "running"
+        hint = "wait for its end, or `--confirm-replace` to lose what it has done since its last checkpoint"
+        return Diagnostic("AIF727", f"{manifest.identity} is {phase}: replacing it would kill it", hint)
+    return None
+
+
+async def _can_not_be_made(ground: Ground, item: Item) -> Diagnostic | None:
+    """Before something is deleted, the server says whether its successor would pass: under another name, dry."""
+    body = dict(item.manifest.object)
+    body["metadata"] = {**item.manifest.metadata, "name": f"{item.manifest.name[:40].rstrip('-.')}-aif-dry"}
+    asked = {"dryRun": "All", "fieldManager": fields.MANAGER, "fieldValidation": "Strict"}
+    assert item.resource is not None
+    try:
+        await ground.client.create(item.resource.path(item.manifest.namespace), body, asked)
+    except ApiError as error:
+        return error.finding(str(item.identity))
+    return None
+
+
+def _compared_here(ground: Ground, item: Item, live: Live) -> Item:
+    """Without the right to ask: our fields as they are against the manifest. Defaults and webhooks are not known."""
+    ground.read_only.add(str(item.identity))
+    scope = fields.owned(live)
+    wanted = fields.project(dict(item.body), scope) if scope else dict(item.body)
+    there = fields.project(dict(live), scope)
+    old, new = _masked(ground, item.manifest, there), _masked(ground, item.manifest, wanted)
+    extra = _beyond(dict(item.body), wanted)
+    found = [c for c in field_changes(old, new) if c.path[:1] not in (("apiVersion",), ("kind",))]
+    if not found and not extra:
+        return item
+    return replace(item, change=_change(item.manifest, Action.CHANGE, tuple(found), extra))
+
+
+def _beyond(body: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """Sections of the manifest that we do not own yet."""
+    new = [key for key in body if key not in known and key not in ("apiVersion", "kind", "metadata")]
+    return f"sets {', '.join(new)}" if new else ""
+
+
+# Changes
+
+
+def _unchanged(manifest: Manifest, reason: str = "") -> Change:
+    return _change(manifest, Action.UNCHANGED, (), reason)
+
+
+def _refused(manifest: Manifest, problem: Diagnostic) -> Change:
+    return _change(manifest, Action.CHANGE, (), f"refused ({problem.code})")
+
+
+def _failed(item: Item, error: ApiError) -> Item:
+    problem = error.finding(str(item.identity))
+    action = Action.CREATE if item.live is None else Action.CHANGE
+    change = _change(item.manifest, action, (), f"refused by the API server ({problem.code})")
+    return replace(item, change=change, problems=(problem,))
+
+
+def _change(manifest: Manifest, action: Action, found: Iterable[FieldChange], reason: str) -> Change:
+    return Change(
+        action=action,
+        identity=manifest.identity,
+        model=model_of(manifest),
+        environment=environment_of(manifest),
+        fields=tuple(found),
+        reason=reason,
+    )
+
+
+def _is_crd(manifest: Manifest) -> bool:
+    return manifest.kind == "CustomResourceDefinition"

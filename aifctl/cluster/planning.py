@@ -1,0 +1,227 @@
+"""The live plan of an environment: for each unit what would be applied and pruned, and what stands against it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+from aifctl.cluster import discovery, live, prune, snapshot
+from aifctl.cluster.client import Client
+from aifctl.cluster.inventory import Entry, Inventory, Unit
+from aifctl.cluster.live import Choices, Ground, Item, Wanted
+from aifctl.cluster.policy import Policy
+from aifctl.cluster.prune import Pruning, Removal
+from aifctl.cluster.records import Record, Records
+from aifctl.diagnostics import Diagnostic, Severity
+from aifctl.manifest import Identity
+from aifctl.plan.change import Action, Change, ChangeSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an environment should hold. `frozen` are models that do not compile: nothing of theirs changes. `complete`
+    says that the whole repository was compiled, so a unit on record that is in neither is gone from Git."""
+
+    environment: str
+    platform: str
+    wanted: tuple[Wanted, ...]
+    frozen: frozenset[str] = frozenset()
+    complete: bool = False
+    policy: Policy = field(default_factory=Policy)
+    choices: Choices = field(default_factory=Choices)
+    allow_prune: bool = False
+    """Whoever asks has seen how much goes."""
+    salt: bytes = b""
+    """Keys the digests of secret values; another one each time if it is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPlan:
+    """`problems` stand against the whole unit; an item's own stand in the item. With any, nothing of it is applied."""
+
+    unit: Unit
+    wanted: Wanted | None
+    """None for a unit that is gone from Git."""
+    record: Record
+    items: tuple[Item, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    problems: tuple[Diagnostic, ...] = ()
+
+    @property
+    def inventory(self) -> Inventory:
+        return self.record.inventory
+
+    @property
+    def findings(self) -> tuple[Diagnostic, ...]:
+        return (*self.problems, *chain.from_iterable(item.problems for item in self.items))
+
+    @property
+    def blocked(self) -> bool:
+        return any(found.severity is Severity.ERROR for found in self.findings)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (*(item.change for item in self.items), *(each.change for each in self.removals if each.change))
+
+    @property
+    def differs(self) -> bool:
+        return any(change.action is not Action.UNCHANGED for change in self.changes)
+
+    @property
+    def must_record(self) -> bool:
+        """Whether only the inventory is behind: an apply was killed before it could write what it did."""
+        stale = any(not each.remembered for each in self.removals)
+        return stale or any(is_stale(item) for item in self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    request: Request
+    ground: Ground
+    units: tuple[UnitPlan, ...]
+    problems: tuple[Diagnostic, ...] = ()
+
+    @property
+    def changes(self) -> ChangeSet:
+        found = list(chain.from_iterable(unit.changes for unit in self.units))
+        return ChangeSet(tuple(sorted(found, key=lambda change: (change.environment, change.model))))
+
+    @property
+    def findings(self) -> tuple[Diagnostic, ...]:
+        return (*self.problems, *chain.from_iterable(unit.findings for unit in self.units))
+
+    @property
+    def read_only(self) -> bool:
+        """Whether some objects were compared without the server's dry-run, for want of the right."""
+        return bool(self.ground.read_only)
+
+
+async def plan(client: Client, records: Records, request: Request) -> Plan:
+    """Asks the cluster and changes nothing. Raises ApiError (no right to read), Unreachable."""
+    found, (known, damaged) = await asyncio.gather(discovery.discover(client), records.all())
+    on_record = tuple(chain.from_iterable(record.inventory.entries for record in _read(known, request)))
+    manifests = list(chain.from_iterable(each.manifests for each in request.wanted))
+    seen = await snapshot.take(client, found, request.environment, manifests, on_record)
+    salt = request.salt or secrets.token_bytes(16)
+    ground = Ground(client, seen, request.policy, request.choices, request.wanted, salt)
+    planned = await asyncio.gather(*(_unit(ground, request, each, known) for each in request.wanted))
+    gone = _gone(request, known)
+    cap = _too_many_gone(request, known, gone)
+    left = [_gone_unit(ground, request, known[unit], cap) for unit in gone]
+    units = sorted([*planned, *left], key=lambda each: each.unit)
+    return Plan(request=request, ground=ground, units=tuple(units), problems=(*damaged, *_reduced(ground)))
+
+
+async def again(plan: Plan, unit: UnitPlan, records: Records) -> UnitPlan:
+    """One unit's plan anew, because somebody else has written its inventory in between."""
+    record = await records.one(unit.unit)
+    manifests = unit.wanted.manifests if unit.wanted is not None else ()
+    ground, request = plan.ground, plan.request
+    seen = await snapshot.take(ground.client, ground.snapshot.discovery, request.environment, manifests,
+                               record.inventory.entries)  # fmt: skip
+    fresh = replace(ground, snapshot=seen)
+    if unit.wanted is None:
+        return _gone_unit(fresh, request, record, None)
+    return await _unit(fresh, request, unit.wanted, {unit.unit: record})
+
+
+def is_stale(item: Item) -> bool:
+    """An object that is as it should be, and that the inventory does not know as it is."""
+    if item.action is not Action.UNCHANGED or item.live is None:
+        return False
+    entry = item.entry
+    return entry is None or entry.uid != item.live["metadata"]["uid"]
+
+
+def _read(known: Mapping[Unit, Record], request: Request) -> Iterable[Record]:
+    """Records that this plan concerns."""
+    asked = {each.unit for each in request.wanted}
+    return (r for unit, r in known.items() if unit in asked or (request.complete and unit.model not in request.frozen))
+
+
+async def _unit(ground: Ground, request: Request, wanted: Wanted, known: Mapping[Unit, Record]) -> UnitPlan:
+    unit = wanted.unit
+    record = known.get(unit) or Record(inventory=Inventory(unit=unit, platform=request.platform))
+    items = await live.compare(ground, wanted, record.inventory)
+    removed = prune.removals(_pruning(ground, unit), record.inventory, frozenset(item.identity for item in items))
+    problems = [*_of_another(request, record), *_empty(wanted, record), *_too_many(request, record, removed)]
+    return UnitPlan(
+        unit=unit, wanted=wanted, record=record, items=tuple(items), removals=tuple(removed), problems=tuple(problems)
+    )
+
+
+def _gone_unit(ground: Ground, request: Request, record: Record, cap: Diagnostic | None) -> UnitPlan:
+    unit = record.inventory.unit
+    removed = prune.removals(_pruning(ground, unit), record.inventory, frozenset())
+    problems = [*_of_another(request, record), *([cap] if cap is not None else [])]
+    return UnitPlan(unit=unit, wanted=None, record=record, removals=tuple(removed), problems=tuple(problems))
+
+
+def _pruning(ground: Ground, unit: Unit) -> Pruning:
+    return Pruning(unit=unit, snapshot=ground.snapshot, homes=ground.homes, masks=ground.masks)
+
+
+def _gone(request: Request, known: Mapping[Unit, Record]) -> list[Unit]:
+    asked = {each.unit for each in request.wanted}
+    return [unit for unit in known if request.complete and unit not in asked and unit.model not in request.frozen]
+
+
+# What a plan refuses
+
+
+def _of_another(request: Request, record: Record) -> list[Diagnostic]:
+    platform = record.inventory.platform
+    if not platform or platform == request.platform:
+        return []
+    hint = "two repositories can't share an environment's name in one cluster; rename one environment"
+    return [Diagnostic("AIF729", f"{record.inventory.unit} was applied by platform `{platform}`", hint)]
+
+
+def _empty(wanted: Wanted, record: Record) -> list[Diagnostic]:
+    """A compile that gives nothing is a fault far more often than a wish."""
+    if wanted.manifests or not record.inventory.entries:
+        return []
+    hint = "remove the model's spec to take it away, or use `aifctl destroy`"
+    return [Diagnostic("AIF741", f"{wanted.unit} renders no objects, and {len(record.inventory.entries)} are on record",
+                       hint)]  # fmt: skip
+
+
+def _too_many(request: Request, record: Record, removed: list[Removal]) -> list[Diagnostic]:
+    total, count = len(record.inventory.entries), sum(each.delete for each in removed)
+    most = request.policy.most(total)
+    if request.allow_prune or count <= most:
+        return []
+    hint = (
+        "look at the plan; `--allow-prune` lets them go, `apply: {prune: {limit: …}}` of the environment sets the limit"
+    )
+    return [Diagnostic("AIF740", f"{record.inventory.unit}: {count} of {total} objects would be pruned, the limit is "
+                       f"{most}", hint)]  # fmt: skip
+
+
+def _too_many_gone(request: Request, known: Mapping[Unit, Record], gone: list[Unit]) -> Diagnostic | None:
+    """Half of an environment does not leave by one commit unless somebody says so; a wrong folder looks like that."""
+    models = [unit for unit in known if unit.model]
+    count = sum(bool(unit.model) for unit in gone)
+    if request.allow_prune or (count <= max(1, len(models) // 2) and (count < len(models) or not count)):
+        return None
+    hint = "is this the right folder and branch? `--allow-prune` lets them go, `aifctl destroy MODEL` takes one away"
+    return Diagnostic("AIF741", f"{count} of {len(models)} models of {request.environment} are gone from Git", hint)
+
+
+def _reduced(ground: Ground) -> list[Diagnostic]:
+    if not ground.read_only:
+        return []
+    hint = "defaults and webhooks are not known so; the right to patch gives the server's own answer"
+    message = f"{len(ground.read_only)} objects are compared without the server's dry-run: no right to patch them"
+    return [Diagnostic("AIF731", message, hint, severity=Severity.WARNING)]
+
+
+def entries_of(units: Iterable[UnitPlan]) -> list[Entry]:
+    return [entry for unit in units for entry in unit.inventory.entries]
+
+
+def identities(wanted: Wanted) -> frozenset[Identity]:
+    return frozenset(manifest.identity for manifest in wanted.manifests)

@@ -1,0 +1,116 @@
+"""The live objects of an environment, by one list a kind; single reads only for what a list did not show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aifctl.cluster.client import Client
+from aifctl.cluster.discovery import Discovery, Resource
+from aifctl.cluster.errors import ApiError
+from aifctl.cluster.inventory import Entry
+from aifctl.manifest import Identity, Manifest
+from aifctl.render.ownership import ENVIRONMENT
+
+Live = Mapping[str, Any]
+NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was found; an identity that is not here was not there."""
+
+    discovery: Discovery
+    objects: Mapping[Identity, Live] = field(default_factory=dict)
+
+    def resource(self, manifest: Manifest) -> Resource | None:
+        return self.discovery.find(manifest.api_version, manifest.kind)
+
+    def resource_of(self, entry: Entry) -> Resource | None:
+        return self.discovery.of_kind(entry.identity.group, entry.identity.kind, entry.version)
+
+
+async def take(
+    client: Client, discovery: Discovery, environment: str, wanted: Iterable[Manifest], entries: Iterable[Entry]
+) -> Snapshot:
+    """Everything that is wanted or on record, as far as it is there. Raises ApiError, Unreachable."""
+    places: dict[Identity, Resource] = {}
+    for manifest in wanted:
+        if (resource := discovery.find(manifest.api_version, manifest.kind)) is not None:
+            places[manifest.identity] = resource
+    known = set()
+    for entry in entries:
+        if (resource := discovery.of_kind(entry.identity.group, entry.identity.kind, entry.version)) is not None:
+            places.setdefault(entry.identity, resource)
+            known.add(entry.identity)
+    found = await _listed(client, places, environment)
+    missing = [identity for identity in places if identity not in found]
+    strangers = await _strangers(client, {i: places[i] for i in missing if i not in known})
+    lost = [identity for identity in missing if identity in known or identity in strangers]
+    for identity, live in zip(lost, await _each(client, lost, places), strict=True):
+        if live is not None:
+            found[identity] = live
+    return Snapshot(discovery, found)
+
+
+def identity_of(live: Live) -> Identity:
+    group, slash, _ = str(live.get("apiVersion", "")).partition("/")
+    metadata = live["metadata"]
+    return Identity(group if slash else "", str(live["kind"]), metadata.get("namespace") or "", metadata["name"])
+
+
+async def one(client: Client, resource: Resource, identity: Identity) -> dict[str, Any] | None:
+    try:
+        return await client.get(resource.path(identity.namespace, identity.name))
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+async def _listed(client: Client, places: Mapping[Identity, Resource], environment: str) -> dict[Identity, Live]:
+    spaces: dict[Resource, set[str]] = {}
+    for identity, resource in places.items():
+        spaces.setdefault(resource, set()).add(identity.namespace)
+    selector = {"labelSelector": f"{ENVIRONMENT}={environment}"}
+    pages = await asyncio.gather(*(_of_kind(client, each, names, selector) for each, names in spaces.items()))
+    return {identity_of(live): live for page in pages for live in page}
+
+
+async def _of_kind(client: Client, resource: Resource, spaces: set[str], params: Mapping[str, str]) -> list[Live]:
+    """Of all namespaces at once; where that is not allowed, of each."""
+    try:
+        if len(spaces) > 1 or not resource.namespaced:
+            return list((await client.items(resource.path(), params))[0])
+    except ApiError as error:
+        if error.status == 404:
+            return []
+        if error.status != 403 or not resource.namespaced:
+            raise
+    pages = await asyncio.gather(*(client.items(resource.path(space), params) for space in sorted(spaces)))
+    return [live for page, _ in pages for live in page]
+
+
+async def _strangers(client: Client, places: Mapping[Identity, Resource]) -> set[Identity]:
+    """Of names that no list of ours showed, those that are taken all the same. Names only, a list a kind and space."""
+    spaces = {(resource, identity.namespace) for identity, resource in places.items()}
+    asked = sorted(spaces, key=lambda each: (each[0].plural, each[1]))
+    pages = await asyncio.gather(*(_names(client, resource, space) for resource, space in asked))
+    taken = {(resource, space): names for (resource, space), names in zip(asked, pages, strict=True)}
+    return {i for i, resource in places.items() if i.name in taken[resource, i.namespace]}
+
+
+async def _names(client: Client, resource: Resource, space: str) -> set[str]:
+    try:
+        found, _ = await client.items(resource.path(space), accept=NAMES)
+    except ApiError as error:
+        if error.status == 404:
+            return set()
+        raise
+    return {each["metadata"]["name"] for each in found}
+
+
+async def _each(client: Client, identities: list[Identity], places: Mapping[Identity, Resource]) -> list[Live | None]:
+    return list(await asyncio.gather(*(one(client, places[identity], identity) for identity in identities)))

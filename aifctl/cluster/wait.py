@@ -1,0 +1,166 @@
+"""Waits until objects are healthy, each as long as its kind may take, and says in which phase one is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aifctl.cluster import health
+from aifctl.cluster.client import Client
+from aifctl.cluster.discovery import Resource
+from aifctl.cluster.errors import ApiError, Unreachable
+from aifctl.cluster.health import Health, State, Subject, Trouble
+from aifctl.cluster.snapshot import Live
+from aifctl.cluster.watch import Observer
+from aifctl.diagnostics import Diagnostic
+from aifctl.manifest import Identity
+
+TICK = 1.0
+LOG_LINES = 20
+
+
+@dataclass(slots=True)
+class _Awaited:
+    identity: Identity
+    resource: Resource
+    left: float
+    """Seconds it may still take; time in a queue does not count."""
+    allowed: float
+    seen: bool = False
+    failing_since: float | None = None
+    health: Health = field(default_factory=lambda: health.assess(None))
+
+
+class Waiter:
+    """One watch a kind for all units that wait. `client` is who watches; pods are read by the same identity."""
+
+    def __init__(self, client: Client, observer: Observer) -> None:
+        self.client, self.observer = client, observer
+
+    async def until_healthy(
+        self, objects: Iterable[tuple[Identity, Resource]], timeout: float | None = None
+    ) -> list[Diagnostic]:
+        """Findings for those that failed or took too long: none when all is well. Returns at the first failure."""
+        awaited = [_Awaited(identity, resource, 0.0, 0.0) for identity, resource in objects]
+        await self.observer.watch((each.resource, each.identity.namespace) for each in awaited)
+        for each in awaited:
+            live = self.observer.objects.get(each.identity)
+            kind = health.timeout(each.identity.group, each.identity.kind) if live is None else health.timeout_of(live)
+            each.left = each.allowed = kind if timeout is None else timeout
+        last = time.monotonic()
+        while awaited:
+            now = time.monotonic()
+            awaited = [each for each in awaited if not self._is_settled(each, now - last)]
+            last = now
+            bad = [(each, verdict) for each in awaited if (verdict := _verdict(each, now)) is not None]
+            if bad:
+                return [await self._explained(each, verdict) for each, verdict in bad]
+            if awaited:
+                await self.observer.changed(TICK)
+        return []
+
+    async def until_gone(self, objects: Iterable[tuple[Identity, Resource]], timeout: float) -> list[Identity]:
+        """Those that are still there after so many seconds."""
+        left = dict(objects)
+        await self.observer.watch((resource, identity.namespace) for identity, resource in left.items())
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            left = {i: resource for i, resource in left.items() if i in self.observer.objects}
+            if not left:
+                return []
+            await self.observer.changed(TICK)
+        return list(left)
+
+    def _is_settled(self, each: _Awaited, passed: float) -> bool:
+        live = self.observer.objects.get(each.identity)
+        each.health = health.assess(live, datetime.now(UTC))
+        each.seen = each.seen or live is not None
+        if each.health.state is not State.QUEUED:
+            each.left -= passed
+        return health.settled(live, each.health)
+
+    async def _explained(self, each: _Awaited, verdict: str) -> Diagnostic:
+        subject = Subject(each.identity.kind, each.identity.name, each.identity.namespace)
+        if verdict == "gone":
+            return health.vanished(subject)
+        trouble, lines = await trouble_of(self.client, self.observer.objects.get(each.identity))
+        if verdict == "late":
+            found = health.timed_out(subject, each.health, each.allowed, trouble)
+        elif health.is_run(each.identity.group, each.identity.kind):
+            found = health.ended_badly(subject, each.health, trouble)
+        else:
+            found = health.failed(subject, each.health, trouble)
+        return with_log(found, lines)
+
+
+async def trouble_of(client: Client, live: Live | None) -> tuple[Trouble | None, list[str]]:
+    """What ails a workload's pods, and the last lines of the worst container, as far as we may read them."""
+    labels = health.selector(live) if live is not None else None
+    if live is None or not labels:
+        return None, []
+    namespace = live["metadata"].get("namespace", "")
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    try:
+        pods, _ = await client.items(path, {"labelSelector": selector})
+        trouble = health.stuck(pods)
+        if trouble is None or not trouble.container:
+            return trouble, []
+        return trouble, await _log(client, f"{path}/{trouble.pod}/log", trouble)
+    except (ApiError, Unreachable):
+        return None, []
+
+
+def with_log(found: Diagnostic, lines: list[str]) -> Diagnostic:
+    from dataclasses import replace
+
+    return replace(found, notes=(*found.notes, *(f"log: {line}" for line in lines))) if lines else found
+
+
+async def _log(client: Client, path: str, trouble: Trouble) -> list[str]:
+    """Of the container's last life when it has ended and was started again."""
+    asked: Mapping[str, Any] = {"container": trouble.container, "tailLines": str(LOG_LINES)}
+    for previous in ("true", "false") if trouble.restarts else ("false",):
+        try:
+            text = await client.text(path, {**asked, "previous": previous})
+        except ApiError:
+            continue
+        if text.strip():
+            return text.rstrip().splitlines()[-LOG_LINES:]
+    return []
+
+
+def _verdict(each: _Awaited, now: float) -> str | None:
+    state = each.health.state
+    if state is State.MISSING:
+        return "gone" if each.seen else "late" if each.left <= 0 else None
+    if state is State.FAILED:
+        each.failing_since = each.failing_since or now
+        patience = health.grace(each.identity.group, each.identity.kind)
+        if now - each.failing_since >= min(patience, max(0.0, each.left)):
+            return "failed"
+        return None
+    each.failing_since = None
+    return "late" if each.left <= 0 else None
+
+
+async def settle(client: Client, objects: list[tuple[Identity, Resource]], timeout: float) -> list[Identity]:
+    """Polls a few objects that others lean on (CRDs, Namespaces) until they are ready; those that are not in time."""
+    until = time.monotonic() + timeout
+    left = dict(objects)
+    while left:
+        for identity, resource in list(left.items()):
+            try:
+                live = await client.get(resource.path(identity.namespace, identity.name))
+            except ApiError:
+                continue
+            if health.settled(live, health.assess(live)):
+                del left[identity]
+        if not left or time.monotonic() > until:
+            break
+        await asyncio.sleep(0.1)
+    return list(left)
