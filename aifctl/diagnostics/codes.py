@@ -162,13 +162,14 @@ CODES: dict[str, Code] = {
         ("AIF639", "nothing to retry here"),
         ("AIF640", "an image that can't be described"),
         ("AIF641", "a file or stream that a command can't use"),
-        # 750-759: wait and health
+        # 700-719: connection and access
         ("AIF700", "there is no kubeconfig"),
         ("AIF701", "a context is not in the kubeconfig"),
         ("AIF702", "credentials can't be used"),
         ("AIF703", "the API server does not answer"),
         ("AIF704", "the credentials are refused"),
         ("AIF705", "a right is missing"),
+        # 720-739: live plan and apply
         ("AIF720", "a field is owned by somebody else"),
         ("AIF721", "the API server refuses an object"),
         ("AIF722", "a policy of the cluster refuses an object"),
@@ -185,6 +186,7 @@ CODES: dict[str, Code] = {
         ("AIF733", "another tool applies this environment"),
         ("AIF734", "a saved plan does not hold any more"),
         ("AIF735", "a file is no saved plan"),
+        # 740-749: prune and destroy
         ("AIF740", "too much would be pruned"),
         ("AIF741", "nothing is left"),
         ("AIF742", "an inventory can't be read"),
@@ -192,11 +194,13 @@ CODES: dict[str, Code] = {
         ("AIF744", "an environment is protected"),
         ("AIF745", "a destroy is not confirmed"),
         ("AIF746", "nothing of this name is on record"),
+        # 750-759: wait and health
         ("AIF750", "an object is not healthy in time"),
         ("AIF751", "an object failed"),
         ("AIF752", "a run ended in failure"),
         ("AIF753", "an object was deleted while it was waited for"),
         ("AIF754", "an object that does not go away"),
+        # 760-769: history and rollback
         ("AIF760", "a revision is held"),
         ("AIF761", "there is no revision to go back to"),
         ("AIF762", "a revision's commit can't be had"),
