@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from aifctl.checks.subject import Subject, listed
 from aifctl.diagnostics import Diagnostic, Severity
 
-RUNS_STEPS = "argo-workflows"
 TOOLS = {"argocd": "Argo CD's Application", "flux": "Flux's Kustomization"}
 
 
@@ -15,10 +14,6 @@ def check(subject: Subject) -> Iterator[Diagnostic]:
     environment = subject.environment
     if environment.local:
         return
-    if subject.trains and RUNS_STEPS not in environment.capabilities:
-        message = f"`{environment.name}` trains, but has nothing that runs steps"
-        hint = f"install Argo Workflows there and say so: `capabilities: {{{RUNS_STEPS}: …}}`"
-        yield Diagnostic("AIF370", message, hint, subject.at_environment("name"))
     if subject.trains and environment.deliverer == "flux":
         message = "not built yet: runs delivered by Flux, which would prune them when the spec changes"
         yield Diagnostic("AIF390", message, "use `argocd` or `aifctl`", subject.at_environment("deliverer"))

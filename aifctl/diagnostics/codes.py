@@ -126,7 +126,7 @@ CODES: dict[str, Code] = {
         ("AIF507", "the environment lacks what a manifest needs"),
         ("AIF508", "text that Argo would read as a tag"),
         ("AIF509", "a name that Kubernetes does not take"),
-        ("AIF510", "a run is too large for a Workflow"),
+        ("AIF510", "a run is too large"),
         ("AIF511", "a variable has a name that is aifctl's own"),
         ("AIF512", "a name that is no file name"),
         ("AIF520", "a link in the rendered tree"),

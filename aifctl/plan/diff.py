@@ -1,8 +1,8 @@
 """Difference of two sets of manifests as a `ChangeSet`. Pure: where the manifests come from is the caller's business.
 
-Run objects (Argo Workflows) are created once, never patched and never pruned, and their name holds their content's
-digest. So an old run that a new one takes the place of is one change, "new run", and a run that is no longer rendered
-is none: it is left to finish.
+Run objects (Argo Workflows, Jobs that drive a run) are created once, never patched and never pruned, and their name
+holds their content's digest. So an old run that a new one takes the place of is one change, "new run", and a run that is no
+longer rendered is none: it is left to finish.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from aifctl.plan.masking import Masking, masking
 
 MODEL_LABELS = ("aif.dev/model", "app.kubernetes.io/name")
 ENVIRONMENT_LABELS = ("aif.dev/environment",)
+COMPONENT_LABEL = "app.kubernetes.io/component"
 SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
 
 IMMUTABLE: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
@@ -87,8 +88,13 @@ def environment_of(manifest: Manifest, otherwise: str = "") -> str:
 
 
 def is_run(manifest: Manifest) -> bool:
-    """An Argo Workflow: created once under a name that holds its digest. A CronWorkflow is an object like others."""
-    return manifest.kind == "Workflow" and manifest.group == "argoproj.io"
+    """Created once under a name that holds its digest: an Argo Workflow, a Job that is labelled as a run's driver.
+
+    A CronWorkflow or CronJob is an object like others.
+    """
+    if (manifest.group, manifest.kind) == ("batch", "Job"):
+        return manifest.labels.get(COMPONENT_LABEL) == "run"
+    return (manifest.group, manifest.kind) == ("argoproj.io", "Workflow")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """What the ML steps of a run do under a plan: which run again and why, which are kept.
 
-Read from the annotation `aif.dev/identity` of the old and the new Workflow (or CronWorkflow): a JSON object {step:
+Read from the annotation `aif.dev/identity` of the old and the new run (a Workflow, a Job …): a JSON object {step:
 {"digest": 64 hex digits, or null below data that is not pinned, "parts": {field path: short hash}}}, where a step's
 own identity is made of the parts. What a step reads is in "inputs" ({step or `data:` name: digest}) if it is there,
-else in the `--step=` argument of the step's container. A step runs again if and only if its digest moved.
+else in the `--step=` argument of a container. A step runs again if and only if its digest moved.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from aifctl.plan.quoting import bare, printable
 IDENTITY = "aif.dev/identity"
 DATA = "data:"
 ARGUMENT = "--step="
+SCHEDULED = frozenset({("argoproj.io", "CronWorkflow"), ("batch", "CronJob")})
+"""(group, kind) of objects that start a run again and again."""
 NAMED = 3
 """Fields and inputs that a reason names before it counts the rest."""
 
@@ -66,7 +68,7 @@ class RunChange:
     environment: str
     model: str
     run: str
-    """Name of the new Workflow or CronWorkflow; empty if the model has none any more."""
+    """Name of the new object; empty if the model has none any more."""
     before: str
     """Name of the old one; empty if this is the model's first."""
     steps: tuple[StepChange, ...]
@@ -147,7 +149,7 @@ class _Run:
 
 
 def _by_model(manifests: Iterable[Manifest], environment: str, found: list[Diagnostic]) -> dict[tuple[str, str], _Run]:
-    """Each model's run; its Workflow if it has a CronWorkflow too, the last by name if it has several."""
+    """Each model's run; the one that goes at once if it has a scheduled one too, the last by name of several."""
     runs: dict[tuple[str, str], tuple[tuple[bool, str], Manifest]] = {}
     for manifest in manifests:
         if not (is_run(manifest) or _is_scheduled(manifest)):
@@ -160,7 +162,7 @@ def _by_model(manifests: Iterable[Manifest], environment: str, found: list[Diagn
 
 
 def _is_scheduled(manifest: Manifest) -> bool:
-    return manifest.kind == "CronWorkflow" and manifest.group == "argoproj.io"
+    return (manifest.group, manifest.kind) in SCHEDULED
 
 
 def _read(manifest: Manifest, found: list[Diagnostic]) -> _Run:
@@ -187,7 +189,7 @@ def _step(entry: Any, spec: Mapping[str, Any]) -> _Step:
 
 
 def _specs(found: Mapping[str, Any], names: set[str]) -> dict[str, Mapping[str, Any]]:
-    """The steps' arguments in a Workflow, by the step's name; those of another contract version are read too."""
+    """The steps' arguments in a run's object, by the step's name; those of another contract version are read too."""
     specs: dict[str, Mapping[str, Any]] = {}
     for text in _arguments(found.get("spec")):
         try:

@@ -28,6 +28,8 @@ MODELS = (
     Kind("argoproj.io", "CronWorkflow", "cronworkflows"),
     Kind("argoproj.io", "Workflow", "workflows"),
     Kind("autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    Kind("batch", "CronJob", "cronjobs"),
+    Kind("batch", "Job", "jobs"),
     Kind("networking.k8s.io", "NetworkPolicy", "networkpolicies"),
     Kind("policy", "PodDisruptionBudget", "poddisruptionbudgets"),
     Kind("rbac.authorization.k8s.io", "Role", "roles"),

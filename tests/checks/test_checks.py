@@ -416,7 +416,7 @@ def test_scaling_and_rollout(setting: Setting, serving: dict[str, Any], codes: l
 
 @pytest.mark.parametrize(
     ("environment", "lack", "codes"),
-    [(LAB, "capabilities", ["AIF370"]), (LAB, "store", ["AIF371"]), (PROD, "store", []), (LAB, "none", [])],
+    [(LAB, "capabilities", []), (LAB, "store", ["AIF371"]), (PROD, "store", []), (LAB, "none", [])],
 )
 def test_environments(setting: Setting, environment: dict[str, Any], lack: str, codes: list[str]) -> None:
     less = {name: value for name, value in environment.items() if name != lack}

@@ -39,6 +39,7 @@ CONFIGS = {
 
 def test_the_examples_are_rendered_as_ever(tmp_path: Path, update_golden: bool) -> None:
     found = repository.rendered(repository.lay_out(tmp_path / "specs"))
+    found |= repository.rendered(repository.lay_out_plain(tmp_path / "plain"), ["plain"])
     if update_golden:
         _write(found)
     kept = {path.relative_to(repository.HERE).as_posix(): path.read_bytes() for path in _below(GOLDEN)}
@@ -51,8 +52,8 @@ def test_the_examples_are_rendered_as_ever(tmp_path: Path, update_golden: bool) 
 def test_there_is_something_to_compare() -> None:
     kinds = {PurePosixPath(name).name.partition("-")[0] for name in FILES}
     assert kinds >= {"workflow", "configmap", "deployment", "service", "horizontalpodautoscaler", "networkpolicy"}
-    assert {name.split("/")[1] for name in FILES} == set(repository.ENVIRONMENTS)
-    assert len(WORKFLOWS) == 4
+    assert {name.split("/")[1] for name in FILES} == {*repository.ENVIRONMENTS, "plain"}
+    assert len(WORKFLOWS) == len(DRIVERS) == 4
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -83,6 +84,34 @@ def test_the_runtime_reads_the_arguments_of_every_container(name: str) -> None:
         assert site.store.startswith("s3://")
         assert (site.run, site.attempt) == (workflow["metadata"]["name"], "the-pods-name")
         assert (site.code is None) == (spec.code is None)
+
+
+DRIVERS = [name for name in FILES if "/run/job-" in name]
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_a_driver_and_the_jobs_of_its_steps_fit_together(name: str) -> None:
+    """What the driver reads: its arguments, and of each step a Job that the API takes once its name is put in."""
+    job = _read(name)
+    identity = json.loads(job["metadata"]["annotations"][IDENTITY])
+    pod = job["spec"]["template"]["spec"]
+    listed = [contract.decode(each.removeprefix("--step=")) for each in _told(pod) if each.startswith("--step=")]
+    assert {spec.name: spec.digest for spec in listed} == {step: each["digest"] for step, each in identity.items()}
+    (volume,) = [each["configMap"]["name"] for each in pod["volumes"] if each["name"] == "steps"]
+    jobs = _read(str(PurePosixPath(name).with_name(f"configmap-{volume}.yaml")))["data"]
+    assert jobs.keys() == {f"{spec.name}.yaml" for spec in listed}
+    for spec in listed:
+        step = yaml.safe_load(jobs[f"{spec.name}.yaml"])
+        schemas.validate(Manifest(step))
+        told = [f"--step={contract.encode(spec)}", "--run=x", *_told(step["spec"]["template"]["spec"])]
+        read, site = entry._parse(told)
+        assert (read, site.store) == (spec, "file:///models")
+        assert (site.code is None) == (spec.code is None)
+
+
+def _told(pod: dict[str, Any]) -> list[str]:
+    (container,) = pod["containers"]
+    return [text.replace("$$", "$") for text in container["args"]]
 
 
 def _config(spec: contract.StepSpec) -> Any:

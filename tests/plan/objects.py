@@ -15,6 +15,7 @@ API = {
     "Secret": "v1",
     "Service": "v1",
     "Deployment": "apps/v1",
+    "Job": "batch/v1",
     "Workflow": "argoproj.io/v1alpha1",
     "CronWorkflow": "argoproj.io/v1alpha1",
 }

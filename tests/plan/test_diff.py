@@ -115,6 +115,29 @@ def test_a_run_changed_under_its_name_is_not_patched() -> None:
     assert only(diff([old], [new])).reason == "a run is created once and never patched: one that exists stays as it is"
 
 
+def driver(name: str, component: str = "run", **spec: Any) -> Manifest:
+    found = manifest("Job", name, spec=spec)
+    metadata = {**found.metadata, "labels": {**found.labels, "app.kubernetes.io/component": component}}
+    return Manifest({**found.object, "metadata": metadata})
+
+
+def test_a_job_that_drives_a_run_is_a_run() -> None:
+    old, new = driver("digits-1", backoffLimit=1), driver("digits-2", backoffLimit=2)
+    assert only(diff([old], [new])).reason == "new run, replaces digits-1, which is left to finish"
+    assert only(diff([old], [])).reason == "no longer rendered; a run is never pruned, it is left to finish"
+    again = only(diff([old], [driver("digits-1", template={"x": 1})]))
+    assert (again.action, again.reason) == (
+        Action.CHANGE,
+        "a run is created once and never patched: one that exists stays as it is",
+    )
+
+
+def test_another_job_is_an_object_like_others() -> None:
+    old, new = driver("backup", "setup", template={"x": 1}), driver("backup", "setup", template={"x": 2})
+    assert only(diff([old], [new])).action is Action.REPLACE
+    assert only(diff([old], [])).action is Action.DELETE
+
+
 def test_what_is_marked_not_to_be_pruned_is_not_deleted() -> None:
     code = manifest("ConfigMap", "c", annotations={"argocd.argoproj.io/sync-options": "Foo=true, Prune=false"})
     assert only(diff([code], [])).reason == "no longer rendered, but marked not to be pruned"

@@ -87,6 +87,7 @@ def service(**values: Any) -> ir.Service:
 def target(**values: Any) -> ir.Target:
     fields: dict[str, Any] = {
         "environment": "lab", "namespace": "vision", "deliverer": "argocd", "pod_security": "restricted",
+        "capabilities": {"argo-workflows": "4.1"},
         "store": "s3://acme-models", "store_secret": "s3-writer", "tracking": "http://mlflow.aif-system:5000",
     }  # fmt: skip
     return ir.Target(**{**fields, **values})

@@ -9,7 +9,6 @@ both: args and variables are rewritten so that the program receives them unchang
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,29 +17,13 @@ from typing import Any
 from aifctl import contract, digest, ir
 from aifctl.contract import Kind, Site
 from aifctl.diagnostics import Diagnostic, Report
-from aifctl.render import ownership, pods
+from aifctl.render import ownership, pods, steps
 
-CODE = "/aif/code"
-IMAGE_CODE = "/app"
-WORK = "/aif/work"
-DIGEST_FILE = f"{WORK}/digest"
-RESERVED = "AIF_"
+DIGEST_FILE = f"{steps.WORK}/digest"
 BRACE = "AIF_BRACE"
 WORKFLOW = "metadata.labels['workflows.argoproj.io/workflow']"
-HOME: tuple[pods.Variable, ...] = (
-    # The root file system is read-only, and the user has no entry in /etc/passwd.
-    {"name": "HOME", "value": WORK},
-    {"name": "TMPDIR", "value": WORK},
-    {"name": "USER", "value": "aif"},
-    {"name": "PYTHONUNBUFFERED", "value": "1"},
-)
-ARGUMENT_LIMIT = 128 << 10
-"""Linux takes no longer argument (MAX_ARG_STRLEN)."""
 TEMPLATE_LIMIT = 200
 """Of a Workflow, says its CRD; one of them is the DAG."""
-TTL = 7 * 24 * 3600
-"""Seconds that a finished run stays. An applier that then makes it again costs seconds: every step finds its marker."""
-
 # Worth another try: our own exit code for faults of the surroundings, a pod that was lost or could not start, and one
 # that was told to stop or killed from outside. Not worth one: user code, a gate, memory it has not got, a timeout
 # (its message ends in "deadline" or has "DeadlineExceeded").
@@ -56,8 +39,8 @@ def objects(bundle: ir.Bundle) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if run is None:
         return
     findings = list(_findings(bundle, run))
-    steps = [] if findings else _steps(bundle, run)
-    findings += _too_large(steps)
+    tasks = [] if findings else _steps(bundle, run)
+    findings += steps.too_large((task["name"], task["arguments"]) for task in tasks)
     if findings:
         raise Report(*findings)
     account = {"name": f"{bundle.model}-run", "namespace": bundle.target.namespace}
@@ -65,14 +48,14 @@ def objects(bundle: ir.Bundle) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name in ("serviceaccount", "token", "role", "rolebinding"):
         yield f"argo/{name}.yaml.j2", setup
     if run.code is not None and run.code.delivery == "inline":
-        yield "argo/code.yaml.j2", _code_map(bundle, run.code)
+        yield "argo/code.yaml.j2", steps.code_map(bundle, run.code)
     yield (
         ("argo/workflow.yaml.j2" if run.schedule is None else "argo/cronworkflow.yaml.j2"),
-        _workflow(bundle, run, steps),
+        _workflow(bundle, run, tasks),
     )
 
 
-def _workflow(bundle: ir.Bundle, run: ir.Run, steps: list[dict[str, Any]]) -> dict[str, Any]:
+def _workflow(bundle: ir.Bundle, run: ir.Run, tasks: list[dict[str, Any]]) -> dict[str, Any]:
     """A scheduled run keeps its name when its content changes: two CronWorkflows of a model would both fire."""
     scheduled = run.schedule is not None
     return {
@@ -90,11 +73,11 @@ def _workflow(bundle: ir.Bundle, run: ir.Run, steps: list[dict[str, Any]]) -> di
         "service_account": f"{bundle.model}-run",
         **pods.defaults(bundle.target),
         "retry": RETRY,
-        "ttl": TTL,
-        "work": WORK,
+        "ttl": steps.TTL,
+        "work": steps.WORK,
         "digest_file": DIGEST_FILE,
-        "code": _code_volume(bundle, run.code),
-        "steps": steps,
+        "code": steps.code_volume(bundle, run.code),
+        "steps": tasks,
     }
 
 
@@ -116,14 +99,12 @@ def _step(step: ir.Step, bundle: ir.Bundle, run: ir.Run, tasks: Mapping[str, str
         "image": step.image,
         "arguments": arguments,
         "variables": _variables(step, bundle.target, run, arguments),
-        "resources": _resources(step),
+        "resources": steps.resources(step),
         **pods.placement(bundle.target, step.accelerator),
-        "deadline": None if step.timeout is None else max(1, round(step.timeout)),
+        "deadline": steps.deadline(step),
         "retries": step.retries,
-        # Loaders of training data pass batches through /dev/shm. It is memory, and counted in the limit above; half,
-        # as Linux itself gives it.
-        "shared_memory": pods.memory(step.resources.memory // 2) if shared else None,
-        "mounts_code": step.spec.code is not None and run.code is not None and run.code.delivery == "inline",
+        "shared_memory": steps.shared_memory(step),
+        "mounts_code": steps.mounts_code(step, run),
         # Two runs that share a training wait for each other: the second finds what the first has made.
         "mutex": f"aif-{ownership.short(step.spec.digest)}" if shared and step.spec.digest is not None else None,
     }
@@ -135,7 +116,7 @@ def _arguments(step: ir.Step, bundle: ir.Bundle, run: ir.Run, unknown: list[tupl
         store=bundle.target.store or "",
         run=run.name,
         tracking=bundle.target.tracking,
-        code=_code_folder(step, run),
+        code=steps.code_folder(step, run),
         digest_file=DIGEST_FILE if step.spec.digest is None and _is_read(step, run) else None,
     )
     values = {"attempt": "$(AIF_ATTEMPT)"}
@@ -160,7 +141,7 @@ def _variables(step: ir.Step, target: ir.Target, run: ir.Run, arguments: list[st
             if run.schedule is not None
             else []
         ),
-        *HOME,
+        *steps.HOME,
     ]
     return pods.environment(fixed, given, step.secrets)
 
@@ -171,12 +152,6 @@ def _verbatim(text: str) -> str:
     `{{` is broken by a variable that holds one brace; Argo is done before the kubelet puts it in.
     """
     return pods.literal(text).replace("{{", f"{{$({BRACE})")
-
-
-def _resources(step: ir.Step) -> dict[str, dict[str, str]]:
-    """Limits are the requests: such pods are the last to be evicted, and a run takes what its quota says."""
-    amounts = {"cpu": pods.cpu(step.resources.cpu), "memory": pods.memory(step.resources.memory)}
-    return {"requests": amounts, "limits": {**amounts, **pods.devices(step.accelerator)}}
 
 
 def _tasks(run: ir.Run) -> dict[str, str]:
@@ -197,84 +172,17 @@ def _is_read(step: ir.Step, run: ir.Run) -> bool:
     return any(step.name in other.after and _digest_of(other, step.name) is None for other in run.steps)
 
 
-# Code
-
-
-def _code_folder(step: ir.Step, run: ir.Run) -> str | None:
-    if step.spec.code is None or run.code is None:
-        return None
-    return {"inline": CODE, "archive": f"{WORK}/code", "image": IMAGE_CODE}[run.code.delivery]
-
-
-def _code_name(bundle: ir.Bundle, code: ir.Code) -> str:
-    return f"{bundle.model}-code-{ownership.short(code.digest)}"
-
-
-def _code_map(bundle: ir.Bundle, code: ir.Code) -> dict[str, Any]:
-    """Shared by all runs of the model that have this code; immutable, for its name holds its digest."""
-    return {
-        "name": _code_name(bundle, code),
-        "namespace": bundle.target.namespace,
-        "labels": ownership.labels(bundle, "run"),
-        "annotations": {**ownership.provenance(bundle), **ownership.CREATE_ONLY},
-        "files": {_code_key(file.path): file.text for file in code.files},
-    }
-
-
-def _code_volume(bundle: ir.Bundle, code: ir.Code | None) -> dict[str, Any] | None:
-    """Files lie below `tree`, which is mounted by subPath: the volume's top is made of symbolic links, that is not."""
-    if code is None or code.delivery != "inline":
-        return None
-    items = [{"key": _code_key(file.path), "path": f"tree/{file.path}"} for file in code.files]
-    return {"name": _code_name(bundle, code), "items": items, "folder": CODE}
-
-
-def _code_key(path: str) -> str:
-    """A ConfigMap's keys have no slashes: a piece of the path's hash, then the file's name for people."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", posixpath.basename(path))
-    return f"{digest.of_text(path)[:8]}-{name[-200:]}"
-
-
 # Findings
 
 
 def _findings(bundle: ir.Bundle, run: ir.Run) -> Iterator[Diagnostic]:
-    target = bundle.target
-    if target.store is None:
-        hint = "give it `store: {uri: …}` in the platform file"
-        yield Diagnostic("AIF507", f"environment `{target.environment}` has no store, which every step needs", hint)
     if len(run.steps) >= TEMPLATE_LIMIT:
         yield Diagnostic("AIF510", f"the run has {len(run.steps)} steps, Argo takes {TEMPLATE_LIMIT - 1}")
-    for step in run.steps:
-        yield from _step_findings(step)
+    yield from steps.findings(bundle, run)
     for place, text in _read_by_argo(bundle, run):
         if "{{" in text:
             message = f"Argo would read `{text}` ({place}) as a tag"
             yield Diagnostic("AIF508", message, "take `{{` out: this field has no way to carry it")
-
-
-def _step_findings(step: ir.Step) -> Iterator[Diagnostic]:
-    if not step.image:
-        hint = "give the platform file an image for the framework, or the model `code: {image: …}`"
-        yield Diagnostic("AIF507", f"step `{step.name}` has no image", hint)
-    if step.nodes > 1:
-        message = f"step `{step.name}` asks for {step.nodes} nodes; a Workflow's step runs on one"
-        yield Diagnostic("AIF507", message, "use `nodes: 1`; no back end for several nodes is there yet")
-    if not ownership.is_label(step.name):
-        message = f"`{step.name}` can't be the name of a step"
-        yield Diagnostic("AIF509", message, "letters, digits, `-`, `_` and `.`, at most 63 characters")
-    for name in (*(each.name for each in step.variables), *(each.name for each in step.secrets)):
-        if name.startswith(RESERVED):
-            hint = f"choose a name that does not start with `{RESERVED}`"
-            yield Diagnostic("AIF511", f"variable `{name}` of step `{step.name}` is aifctl's own", hint)
-
-
-def _too_large(steps: list[dict[str, Any]]) -> Iterator[Diagnostic]:
-    for step in steps:
-        size = max(len(each.encode()) for each in step["arguments"])
-        if size >= ARGUMENT_LIMIT:
-            message = f"an argument of step `{step['name']}` takes {size} bytes, Linux allows {ARGUMENT_LIMIT}"
-            yield Diagnostic("AIF510", message, "move long parameters into a file of the code")
 
 
 def _read_by_argo(bundle: ir.Bundle, run: ir.Run) -> Iterator[tuple[str, str]]:
