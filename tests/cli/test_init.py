@@ -71,3 +71,17 @@ def test_where_no_folder_can_be(tmp_path: Path, inside: Callable[..., Done]) -> 
     done = inside(tmp_path, "init", "file/project")
     assert done.returncode == 1
     assert "error[AIF621]: file/project/" in done.stderr
+
+
+def test_a_reconciler(tmp_path: Path, inside: Callable[..., Done]) -> None:
+    words = ["init", "--reconciler", "--repo", "https://git.example/models", "--env", "lab"]
+    done = inside(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--reconciler needs --repo and --image" in done.stderr
+    done = inside(tmp_path, *words, "--image", "registry.example/aifctl:1")
+    *files, blank, following = done.stdout.splitlines()
+    assert (blank, following) == ("", "next:  kubectl apply --server-side --filename reconciler/lab")
+    assert sorted(map(str, files)) == sorted(
+        str(path.relative_to(tmp_path)) for path in (tmp_path / "reconciler").rglob("*.yaml")
+    )
+    assert not (tmp_path / "models").exists(), "no project is started"
