@@ -70,9 +70,9 @@ def application(seen: Seen) -> Health:
 def _under_way(seen: Seen, phase: str, message: str) -> Health:
     """What a Workflow does now: it works, tries again, waits for a person, or its pods do not start."""
     nodes = _nodes(seen)
-    held = [each for each in nodes if _is(each, "Pending") and each.get("type") in _WORK and text(each.get("message"))]
-    waiting = [each for each in nodes if _is(each, "Running") and each.get("type") == "Suspend"]
-    working = [each for each in nodes if _is(each, "Running", "Pending") and each.get("type") in _WORK]
+    held = [each for each in nodes if _is(each, "Pending") and _type(each) in _WORK and text(each.get("message"))]
+    waiting = [each for each in nodes if _is(each, "Running") and _type(each) == "Suspend"]
+    working = [each for each in nodes if _is(each, "Running", "Pending") and _type(each) in _WORK]
     progress = _progress(seen)
     if held:
         reason, _, said = text(held[0].get("message")).partition(":")
@@ -82,7 +82,7 @@ def _under_way(seen: Seen, phase: str, message: str) -> Health:
         if _timed(seen, waiting):
             return model.progressing("Paused", reading.fold(progress, f"pauses at {names}"))
         return model.suspended("Suspended", reading.fold(progress, f"waits for a person at {names}"))
-    retrying = [each for each in nodes if _is(each, "Running") and each.get("type") == "Retry" and _attempts(each) > 1]
+    retrying = [each for each in nodes if _is(each, "Running") and _type(each) == "Retry" and _attempts(each) > 1]
     if retrying:
         names = ", ".join(f"{_name(each)}, attempt {_attempts(each)}" for each in retrying)
         return model.progressing("Retrying", reading.fold(progress, names))
@@ -108,7 +108,7 @@ def _progress(seen: Seen) -> str:
 
 def _failure(seen: Seen) -> str:
     """The step that failed first, with its message: the Workflow's own only names a child by number."""
-    broken = [each for each in _nodes(seen) if _is(each, "Failed", "Error") and each.get("type") in _WORK]
+    broken = [each for each in _nodes(seen) if _is(each, "Failed", "Error") and _type(each) in _WORK]
     last_tries = [each for each in broken if reading.at(each, "nodeFlag", "retried") is not True] or broken
     if not last_tries:
         return ""
@@ -122,6 +122,10 @@ def _nodes(seen: Seen) -> list[Mapping[str, Any]]:
 
 def _is(node: Mapping[str, Any], *phases: str) -> bool:
     return node.get("phase") in phases
+
+
+def _type(node: Mapping[str, Any]) -> str:
+    return text(node.get("type"))
 
 
 def _name(node: Mapping[str, Any]) -> str:

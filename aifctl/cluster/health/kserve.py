@@ -75,5 +75,5 @@ def _copies(seen: Seen) -> str:
     copies = reading.mapping(reading.at(seen.status, "modelStatus", "copies"))
     failed, all_of_them = count(copies.get("failedCopies")), count(copies.get("totalCopies"))
     if failed:
-        return f"{failed} copies failed, {all_of_them} loaded"
+        return f"copies: {failed} failed, {all_of_them} loaded"
     return f"{all_of_them} copies loaded" if all_of_them else ""

@@ -80,15 +80,19 @@ def _child_jobs(jobs: list[Mapping[str, Any]], more: str) -> Health:
 
 
 def _jobs(jobs: list[Mapping[str, Any]]) -> str:
-    """`node: 1 ready; initializer: 1 succeeded`."""
-    return reading.fold(*(f"{text(each.get('name'))}: {_numbers(each, _JOB_NUMBERS)}" for each in jobs))
+    """`initializer: 1 succeeded; node: 0 of 1 ready`."""
+    return reading.fold(*(f"{text(each.get('name'))}: {_job(each)}" for each in jobs))
 
 
-_JOB_NUMBERS = ("ready", "succeeded", "failed", "suspended")
+def _job(counts: Mapping[str, Any]) -> str:
+    ready, active = count(counts.get("ready")), count(counts.get("active"))
+    running = f"{ready} of {max(active, ready)} ready" if ready or active else ""
+    return ", ".join(filter(None, (running, _numbers(counts, "succeeded", "failed", "suspended")))) or "none active"
 
 
-def _numbers(counts: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return ", ".join(f"{count(counts.get(each))} {each}" for each in names if count(counts.get(each))) or "0 ready"
+def _numbers(counts: Mapping[str, Any], *names: str) -> str:
+    """`3 active, 1 failed`, without the zeros."""
+    return ", ".join(f"{count(counts.get(each))} {each}" for each in names if count(counts.get(each)))
 
 
 def _progress(seen: Seen) -> str:
@@ -108,7 +112,7 @@ def _replicas(seen: Seen) -> str:
     statuses = reading.mapping(seen.status.get("replicaStatuses"))
     return reading.fold(
         *(
-            f"{role}: {_numbers(each, ('active', 'succeeded', 'failed'))}".replace("0 ready", "0 active")
+            f"{role}: {_numbers(each, 'active', 'succeeded', 'failed') or '0 active'}"
             for role, each in statuses.items()
             if isinstance(role, str) and isinstance(each, Mapping)
         )

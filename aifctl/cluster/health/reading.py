@@ -159,5 +159,6 @@ def span(seconds: float) -> str:
 
 
 def fold(*parts: str) -> str:
-    """Joins what there is: `a; b`."""
-    return "; ".join(part for part in parts if part)
+    """Joins what there is: `a; b`. A sentence's full stop goes where more follows it."""
+    *more, last = [part for part in parts if part] or [""]
+    return "; ".join([*(part.rstrip(". ") for part in more), last])

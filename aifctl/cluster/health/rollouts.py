@@ -83,4 +83,7 @@ def _cause(seen: Seen) -> str:
 
 def _replicas(seen: Seen) -> str:
     wanted = count(seen.spec.get("replicas"), count(seen.status.get("replicas")))
-    return f"{count(seen.status.get('availableReplicas'))} of {wanted} replicas available"
+    available = count(seen.status.get("availableReplicas"))
+    if available > wanted:
+        return f"{available} replicas available, {wanted} wanted"
+    return f"{available} of {wanted} replicas available"

@@ -1,4 +1,4 @@
-"""Recorded statuses: `data/<kind>-<state>[-<what>].yaml`, each with the phase and the message that people should read."""
+"""Recorded statuses: `data/<kind>-<state>[-<what>].yaml`, with the phase and the message people should read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def test_state_phase_and_message_are_as_recorded(name: str, update_golden: bool)
     kind, state = name.removesuffix(".yaml").split("-")[:2]
     text = path.read_text("utf-8")
     if update_golden:
-        text = re.sub(r"^# message:.*$", lambda _: f"# message: {judged.message}".rstrip(), text, count=1, flags=re.M)
+        text = re.sub(
+            r"^# message:.*$", lambda _: f"# message: {judged.message}".rstrip(), text, count=1, flags=re.MULTILINE
+        )
         path.write_text(text, "utf-8")
     phase, message = (line.partition(":")[2].strip() for line in text.splitlines()[:2])
     assert read(name)["kind"].lower() == kind
