@@ -1,8 +1,8 @@
 """Difference of two sets of manifests as a `ChangeSet`. Pure: where the manifests come from is the caller's business.
 
 Run objects (Argo Workflows, Jobs that drive a run) are created once, never patched and never pruned, and their name
-holds their content's digest. So an old run that a new one takes the place of is one change, "new run", and a run that is no
-longer rendered is none: it is left to finish.
+holds their content's digest. So an old run that a new one takes the place of is one change, "new run", and a run that
+is no longer rendered is none: it is left to finish.
 """
 
 from __future__ import annotations
