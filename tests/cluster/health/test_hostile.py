@@ -37,6 +37,7 @@ KEYS = sorted(_keys(RECORDED))
 TEXTS = sorted(each for each in _texts(RECORDED) if len(each) <= 24)
 """The vocabulary of real objects: with it nonsense gets deep into the rules."""
 
+WORDS = st.integers(0, len(TEXTS) - 1).map(TEXTS.__getitem__)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=12) | WORDS
 CONDITIONS = st.lists(
     st.fixed_dictionaries(
