@@ -24,6 +24,7 @@ COMMANDS = {
     "lock": "Compile",
     "render": "Compile",
     "plan": "Compile",
+    "apply": "Cluster",
     "run": "Run",
     "runs": "Run",
     "retry": "Run",

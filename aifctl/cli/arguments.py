@@ -12,6 +12,7 @@ from aifctl.cli import completion
 from aifctl.diagnostics import Diagnostic, Report
 
 if TYPE_CHECKING:
+    from aifctl.delivery.clusters import Door
     from aifctl.spec.load import Repository
     from aifctl.spec.models.platform import Environment
 
@@ -45,6 +46,18 @@ Env = Annotated[
 ]
 OneEnv = Annotated[
     str, typer.Option("--env", "-e", help="Environment of the platform.", autocompletion=completion.environments)
+]
+Context = Annotated[
+    str | None, typer.Option("--context", help="Context of the kubeconfig; the environment's own when left out.")
+]
+Kubeconfig = Annotated[
+    str | None, typer.Option("--kubeconfig", help="Kubeconfig file; $KUBECONFIG, then ~/.kube/config when left out.")
+]
+Timeout = Annotated[
+    str | None,
+    typer.Option(
+        "--timeout", help="How long one object may take (10m, 90s); each kind has its own time when left out."
+    ),
 ]
 
 
@@ -89,6 +102,34 @@ def environments(loaded: Repository, name: str | None, *, clusters_only: bool = 
             )
         return [chosen]
     return [e for e in load.environments(loaded.platform) if not (clusters_only and e.local)]
+
+
+def one_environment(loaded: Repository, name: str | None) -> Environment:
+    """The named environment, or the only one with a cluster that aifctl applies. Raises Report (AIF620, AIF117)."""
+    if name is not None:
+        return environments(loaded, name, clusters_only=True)[0]
+    found = environments(loaded, None, clusters_only=True)
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"`{each.name}`" for each in found) or "none"
+    raise Report(Diagnostic("AIF706", f"which environment? with a cluster: {listed}", "choose one with `--env`"))
+
+
+def door(context: str | None, kubeconfig: str | None) -> Door:
+    """How to reach a cluster, as far as the command line says it."""
+    from aifctl.delivery.clusters import Door
+
+    return Door(context=context, kubeconfig=kubeconfig)
+
+
+def seconds(text: str, option: str) -> float:
+    """A duration such as `10m`. A usage error for anything else."""
+    from aifctl.spec.models.section import parse_duration
+
+    try:
+        return float(parse_duration(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no duration such as 90s or 10m", param_hint=option) from error
 
 
 def one_model(target: str) -> tuple[Repository, str | None]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from io import TextIOWrapper
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from aifctl.diagnostics import Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from aifctl.cluster.apply import Event
+    from aifctl.delivery.planning import Planned
 
 
 class Format(StrEnum):
@@ -52,6 +57,43 @@ def failed(diagnostics: Sequence[Diagnostic]) -> bool:
 def colored(stream: IO[str]) -> bool:
     """Whether to colour: a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def plan(planned: Planned, form: View) -> None:
+    """A plan to stdout: text in the terminal's width, or as data."""
+    shown = planned.view(form, colored(sys.stdout), shutil.get_terminal_size((100, 24)).columns)
+    print(shown, end="") if form is View.TEXT else data(shown)
+
+
+class Progress:
+    """What an apply does, as it happens: a line an object, and on a terminal the models that are waited for."""
+
+    def __init__(self, stream: IO[str], *, quiet: bool) -> None:
+        self.stream, self.quiet = stream, quiet
+        self.live = stream.isatty() and not quiet
+        self.waiting: dict[str, None] = {}
+
+    def tell(self, event: Event) -> None:
+        if self.quiet:
+            return
+        name = str(event.unit)
+        if event.what == "waiting":
+            self.waiting[name] = None
+        elif event.what == "healthy":
+            self.waiting.pop(name, None)
+        if event.identity is not None:
+            self._line(f"{event.what:>8} {event.identity}")
+        elif event.what == "healthy":
+            self._line(f"{event.what:>8} {name}")
+        if self.live and self.waiting:
+            print(f"\r\x1b[K waiting for {', '.join(list(self.waiting)[:3])}", end="", file=self.stream, flush=True)
+
+    def end(self) -> None:
+        if self.live:
+            print("\r\x1b[K", end="", file=self.stream, flush=True)
+
+    def _line(self, text: str) -> None:
+        print(f"\r\x1b[K{text}" if self.live else text, file=self.stream)
 
 
 VERSION = "1.0"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aifctl import pipeline
+from aifctl.delivery import former
 from aifctl.delivery.tree import Rendered, place
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.manifest import Manifest
@@ -19,8 +18,6 @@ from aifctl.plan.views.json import json
 from aifctl.plan.views.markdown import markdown
 from aifctl.plan.views.text import text
 from aifctl.render.tree import ROOT
-from aifctl.spec import git, load
-from aifctl.spec.load import Repository
 
 TREE = "tree"
 ManifestsByEnvironment = Mapping[str, list[Manifest]]
@@ -70,53 +67,10 @@ def _of_tree(rendered: Rendered, out: Path | None) -> tuple[ManifestsByEnvironme
 
 def _of_ref(rendered: Rendered, ref: str, paths: list[Path]) -> tuple[ManifestsByEnvironment, list[Diagnostic]]:
     """Compiles the specs as they were at the ref, in a temporary folder."""
-    repository = rendered.repository
-    with tempfile.TemporaryDirectory(prefix="aifctl-plan-") as folder:
-        git.export_ref(repository.root, ref, Path(folder))
-        try:
-            then = _load_then(repository, Path(folder), paths)
-        except Report as report:
-            # Positions would be those of files in the temporary folder.
-            there = (
-                replace(d, message=f"at {ref}: {d.message}", where=None, position=None) for d in report.diagnostics
-            )
-            raise Report(*there) from None
-        if then is None:
-            return {}, []
-        before: dict[str, list[Manifest]] = {}
-        found: list[Diagnostic] = []
-        for compiled in rendered.environments:
-            name = compiled.environment.name
-            known = {environment.name for environment in load.environments(then.platform)}
-            if name not in known:
-                continue
-            old = pipeline.compile_environment(then, then.environment(name), whole=compiled.grounded)
-            before[name] = old.manifests
-            found += [_at_ref(d, ref) for d in old.diagnostics if d.severity is Severity.ERROR]
-    return before, found
-
-
-def _load_then(now: Repository, folder: Path, paths: list[Path]) -> Repository | None:
-    """The same files and folders, and the same platform file, as they were; None where there were no specs then."""
-    insides = [_inside(now, path) for path in paths]
-    same = [folder / inside for inside in insides if inside is not None]
-    there = [path for path in same if path.exists()] or ([folder] if not paths else [])
-    if not there:
-        return None
-    named = _inside(now, Path(now.platform_file)) if now.platform_file is not None else None
-    platform = folder / named if named is not None and (folder / named).is_file() else None
-    try:
-        return load.load(there, platform)
-    except Report as report:
-        if any(d.code == "AIF114" for d in report.diagnostics):
-            return None
-        raise
-
-
-def _inside(repository: Repository, path: Path) -> Path | None:
-    """Relative to the repository's root; None for what lies outside of it."""
-    absolute = path.absolute()
-    return absolute.relative_to(repository.root) if absolute.is_relative_to(repository.root) else None
+    names = [compiled.environment.name for compiled in rendered.environments]
+    then = former.compiled(rendered.repository, ref, names, paths, whole=rendered.complete)
+    problems = [_at_ref(d, ref) for each in then for d in each.diagnostics if d.severity is Severity.ERROR]
+    return {each.environment.name: each.manifests for each in then}, problems
 
 
 def _at_ref(diagnostic: Diagnostic, ref: str) -> Diagnostic:

@@ -169,6 +169,7 @@ CODES: dict[str, Code] = {
         ("AIF703", "the API server does not answer"),
         ("AIF704", "the credentials are refused"),
         ("AIF705", "a right is missing"),
+        ("AIF706", "it is not clear which environment is meant"),
         # 720-739: live plan and apply
         ("AIF720", "a field is owned by somebody else"),
         ("AIF721", "the API server refuses an object"),

@@ -1,0 +1,218 @@
+"""`aifctl plan --against cluster` and `aifctl apply`: a compiled environment and its cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from aifctl.cluster import apply as engine
+from aifctl.cluster import planning as live_planning
+from aifctl.cluster.apply import Event, Options, Outcome, Result
+from aifctl.cluster.client import Client
+from aifctl.cluster.inventory import Inventory, Revision, Unit
+from aifctl.cluster.live import Choices, Wanted
+from aifctl.cluster.planning import Plan, Request
+from aifctl.cluster.records import Records
+from aifctl.cluster.wait import Waiter
+from aifctl.cluster.watch import Observer
+from aifctl.delivery import clusters, former, saved
+from aifctl.delivery.clusters import Door
+from aifctl.delivery.planning import Planned
+from aifctl.delivery.saved import Saved
+from aifctl.delivery.tree import Rendered, is_known
+from aifctl.diagnostics import Diagnostic, Report
+from aifctl.diagnostics.model import errors
+from aifctl.manifest import Manifest
+from aifctl.pipeline import Compiled
+from aifctl.plan.diff import is_run
+from aifctl.plan.steps import plan_steps_of_environments
+from aifctl.render.ownership import ENVIRONMENT
+from aifctl.spec.load import Repository
+
+Tell = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """What whoever applies has chosen."""
+
+    choices: Choices = field(default_factory=Choices)
+    options: Options = field(default_factory=Options)
+    allow_prune: bool = False
+    rollback_on_failure: bool = False
+    approved: Saved | None = None
+    """The plan that this apply must be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """`outcomes` of the apply, then of rollbacks; `diagnostics` are the compile's and theirs."""
+
+    outcomes: tuple[Outcome, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    plan: Plan
+
+    @property
+    def failed(self) -> bool:
+        return engine.failed(self.outcomes) or bool(errors(self.diagnostics))
+
+
+def plan(rendered: Rendered, door: Door, how: How, save: Path | None = None, paths: Sequence[Path] = ()) -> Planned:
+    """The live plan of the one environment that was rendered, kept in a file if one is named. Raises Report."""
+    (compiled,) = rendered.environments
+    asked = request(rendered, compiled, replace(how.choices, dry_run=True), how)
+
+    async def act(client: Client, records: Records) -> Plan:
+        return await live_planning.plan(client, records, asked)
+
+    found = clusters.run(compiled.environment, door, act)
+    if save is not None:
+        saved.save(found, save, clusters.commit_of(rendered.repository), paths)
+    return _planned(rendered, compiled, found)
+
+
+def apply(rendered: Rendered, door: Door, how: How, tell: Tell) -> Applied:
+    """Applies the one environment that was rendered. Raises Report where nothing could be begun."""
+    (compiled,) = rendered.environments
+    clusters.refuse_others(compiled.environment)
+    asked = request(rendered, compiled, how.choices, how)
+    if how.approved is not None:
+        asked = replace(asked, salt=how.approved.salt, choices=replace(asked.choices, dry_run=True))
+    options = replace(how.options, commit=clusters.commit_of(rendered.repository), by=clusters.who())
+
+    async def act(client: Client, records: Records) -> tuple[Plan, list[Outcome]]:
+        found = await live_planning.plan(client, records, asked)
+        if how.approved is not None and (moved := saved.moved(how.approved, found)):
+            raise Report(*moved)
+        outcomes = await carried_out(client, records, found, options, tell)
+        if how.rollback_on_failure:
+            cluster = Cluster(
+                repository=rendered.repository, client=client, records=records, options=options, tell=tell
+            )
+            outcomes += await _rolled_back(cluster, asked, outcomes)
+        return found, outcomes
+
+    found, outcomes = clusters.run(compiled.environment, door, act)
+    told = [diagnostic for outcome in outcomes for diagnostic in outcome.findings]
+    every = (*rendered.diagnostics, *found.problems, *told)
+    return Applied(outcomes=tuple(outcomes), diagnostics=tuple(dict.fromkeys(every)), plan=found)
+
+
+async def carried_out(client: Client, records: Records, plan: Plan, options: Options, tell: Tell) -> list[Outcome]:
+    """Applies a plan, with one set of watches for all that waits."""
+    async with Observer(client, f"{ENVIRONMENT}={plan.request.environment}") as observer:
+        return await engine.apply(plan, records, Waiter(client, observer), options, tell)
+
+
+def request(rendered: Rendered, compiled: Compiled, choices: Choices, how: How) -> Request:
+    """Models whose spec can't even be named might be any: nothing is gone then."""
+    failed = {(compiled.environment.name, name) for name in clusters.frozen(compiled) if name}
+    complete = rendered.complete and is_known(failed, rendered.repository.diagnostics)
+    return clusters.request(compiled, choices, complete=complete, allow_prune=how.allow_prune)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A cluster that is being worked on: what an apply needs besides its plan."""
+
+    repository: Repository
+    client: Client
+    records: Records
+    options: Options
+    tell: Tell
+
+
+async def restore(
+    cluster: Cluster, asked: Request, inventory: Inventory, revision: Revision, *, any_tree: bool = False
+) -> Outcome:
+    """Applies a former revision of one unit again, and holds the tree that is there now. Raises Report."""
+    wanted = former_wanted(cluster.repository, inventory.unit, revision, any_tree=any_tree)
+    newest = inventory.revisions[-1].tree if inventory.revisions else ""
+    hold = newest if newest != revision.tree else inventory.held
+    fixed = replace(asked, wanted=(wanted,), complete=False, allow_prune=True)
+    found = await live_planning.plan(cluster.client, cluster.records, fixed)
+    again = replace(cluster.options, outcome="rolled-back", hold=hold, commit=revision.commit, release_hold=False)
+    (outcome,) = await carried_out(cluster.client, cluster.records, found, again, cluster.tell)
+    return outcome
+
+
+def former_wanted(repository: Repository, unit: Unit, revision: Revision, *, any_tree: bool) -> Wanted:
+    """A unit as it was compiled at a revision. Raises Report (AIF762, AIF763)."""
+    if not revision.commit:
+        hint = "only what was applied from a clean commit can be brought back; `aifctl history` shows which"
+        raise Report(Diagnostic("AIF762", f"{unit}: revision {revision.number} has no commit on record", hint))
+    try:
+        then = former.compiled(repository, revision.commit, [unit.environment])
+    except Report as report:
+        message = f"{unit}: commit {revision.commit[:10]} can't be had: {report.diagnostics[0].message}"
+        raise Report(Diagnostic("AIF762", message, report.diagnostics[0].hint)) from None
+    found = next((each for compiled in then for each in clusters.wanted(compiled) if each.unit == unit), None)
+    if found is None:
+        raise Report(Diagnostic("AIF762", f"{unit} does not compile at commit {revision.commit[:10]}"))
+    if found.tree != revision.tree and not any_tree:
+        hint = "use the aifctl of that time, or `--any-tree` to accept what this one makes of that commit"
+        raise Report(Diagnostic("AIF763", f"{unit}: revision {revision.number} compiles to another tree now", hint))
+    return found
+
+
+async def _rolled_back(cluster: Cluster, asked: Request, outcomes: list[Outcome]) -> list[Outcome]:
+    """Every unit that failed and has a former good revision."""
+    found = []
+    for outcome in outcomes:
+        inventory = outcome.inventory
+        if outcome.result is not Result.FAILED or inventory is None:
+            continue
+        revision = inventory.former()
+        try:
+            if revision is None:
+                raise Report(Diagnostic("AIF761", f"{outcome.unit}: there is no good revision to go back to"))
+            found.append(await restore(cluster, asked, inventory, revision))
+        except Report as report:
+            found.append(Outcome(unit=outcome.unit, result=Result.FAILED, findings=tuple(report.diagnostics)))
+    return found
+
+
+def _planned(rendered: Rendered, compiled: Compiled, found: Plan) -> Planned:
+    name = compiled.environment.name
+    runs = [Manifest(live) for live in found.ground.snapshot.objects.values() if is_run(Manifest(live))]
+    steps = plan_steps_of_environments({name: runs}, {name: compiled.manifests})
+    return Planned(found.changes, steps.runs, (*rendered.diagnostics, *found.findings, *steps.diagnostics))
+
+
+def as_json(applied: Applied) -> dict[str, Any]:
+    return {
+        "environment": applied.plan.request.environment,
+        "failed": applied.failed,
+        "units": [
+            {
+                "tenant": outcome.unit.tenant,
+                "model": outcome.unit.model,
+                "result": str(outcome.result),
+                "tree": outcome.tree,
+                "objects": [
+                    {"action": event.what, **event.identity._asdict()} for event in outcome.done if event.identity
+                ],
+                "findings": [
+                    {"code": d.code, "severity": str(d.severity), "message": d.message, "hint": d.hint,
+                     "notes": list(d.notes)}
+                    for d in outcome.findings
+                ],
+            }
+            for outcome in applied.outcomes
+        ],
+    }  # fmt: skip
+
+
+def as_text(applied: Applied) -> str:
+    """A line for the whole: what became of how many models and objects."""
+    outcomes = applied.outcomes
+    counts = {result: sum(outcome.result is result for outcome in outcomes) for result in Result}
+    units = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
+    objects: dict[str, int] = {}
+    for outcome in outcomes:
+        for event in outcome.done:
+            objects[event.what] = objects.get(event.what, 0) + 1
+    told = ", ".join(f"{count} {what}" for what, count in objects.items()) or "nothing written"
+    return f"{applied.plan.request.environment}: {units or 'no models'}; {told}"

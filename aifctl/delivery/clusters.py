@@ -1,0 +1,146 @@
+"""An environment's cluster: how it is reached, and what of a compiled environment is to be there."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aifctl import digest
+from aifctl.cluster import access
+from aifctl.cluster.client import PATIENCE, Client
+from aifctl.cluster.errors import ApiError, Unreachable
+from aifctl.cluster.inventory import Unit
+from aifctl.cluster.live import Choices, Wanted
+from aifctl.cluster.planning import Request
+from aifctl.cluster.policy import Policy
+from aifctl.cluster.records import Records
+from aifctl.diagnostics import Diagnostic, Report
+from aifctl.manifest import Manifest
+from aifctl.pipeline import Compiled
+from aifctl.spec import git
+from aifctl.spec.load import Repository
+from aifctl.spec.models.platform import Environment
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """How to reach a cluster where the platform file does not say it right: another context, another kubeconfig."""
+
+    context: str | None = None
+    kubeconfig: str | None = None
+    patience: float = PATIENCE
+
+
+def run(environment: Environment, door: Door, act: Callable[[Client, Records], Awaitable[Result]]) -> Result:
+    """Does something with an environment's cluster. Raises Report for all that can go wrong on the way there."""
+
+    async def whole() -> Result:
+        async with connected(environment, door) as (client, records):
+            return await act(client, records)
+
+    try:
+        return asyncio.run(whole())
+    except Unreachable as error:
+        raise Report(error.finding()) from None
+    except ApiError as error:
+        raise Report(error.finding(f"environment {environment.name}")) from None
+
+
+@asynccontextmanager
+async def connected(environment: Environment, door: Door) -> AsyncIterator[tuple[Client, Records]]:
+    """A client of the environment's cluster, and its inventories. Raises Report (AIF620, AIF700 to AIF702)."""
+    if environment.cluster is None:
+        hint = "it runs processes: use `aifctl run` and `aifctl serve`"
+        raise Report(Diagnostic("AIF620", f"environment `{environment.name}` has no cluster", hint))
+    context = door.context or environment.cluster.context
+
+    def find() -> access.Access:
+        return access.find(context, door.kubeconfig)
+
+    async with Client(find(), patience=door.patience, reload=find) as client:
+        yield client, Records(client, environment.name)
+
+
+def refuse_others(environment: Environment) -> None:
+    """Raises Report (AIF733) where another tool applies this environment: one applier an environment."""
+    if environment.deliverer != "aifctl":
+        tool = {"argocd": "Argo CD", "flux": "Flux"}[environment.deliverer]
+        hint = f"`aifctl render --env {environment.name}`, commit, and {tool} syncs it; `plan` works as ever"
+        message = f"environment `{environment.name}` is applied by {tool}: two appliers would undo each other"
+        raise Report(Diagnostic("AIF733", message, hint))
+
+
+def request(compiled: Compiled, choices: Choices, *, complete: bool, allow_prune: bool = False) -> Request:
+    """What the environment should hold, unit by unit. `complete`: every model of the repository was compiled."""
+    name = compiled.environment.name
+    return Request(
+        environment=name,
+        platform=compiled.repository.platform.metadata.name if compiled.repository.platform is not None else "",
+        wanted=tuple(wanted(compiled)),
+        frozen=frozenset(frozen(compiled)),
+        complete=complete,
+        policy=policy(compiled.environment),
+        choices=choices,
+        allow_prune=allow_prune,
+    )
+
+
+def wanted(compiled: Compiled) -> Iterable[Wanted]:
+    name = compiled.environment.name
+    if compiled.grounded and compiled.ground:
+        yield unit(Unit(name), compiled.ground)
+    for model in compiled.models:
+        yield unit(Unit(name, model.bundle.tenant, model.bundle.model), model.manifests)
+
+
+def unit(key: Unit, manifests: Iterable[Manifest]) -> Wanted:
+    found = tuple(manifests)
+    return Wanted(unit=key, manifests=found, tree=tree_of(found))
+
+
+def tree_of(manifests: Iterable[Manifest]) -> str:
+    """Digest of a unit's manifests, whatever their order."""
+    return digest.of_value(sorted(manifest.digest for manifest in manifests))
+
+
+def frozen(compiled: Compiled) -> Iterable[str]:
+    """Models that do not compile; and the ground (no name), where it could not be made."""
+    yield from (d.model_name for d in compiled.repository.documents if d.key in compiled.broken)
+    if not compiled.grounded:
+        yield ""
+
+
+def policy(environment: Environment) -> Policy:
+    rules = environment.apply
+    return Policy(
+        may_replace=rules.may_replace,
+        ignored=rules.ignored,
+        most=rules.prune.most,
+        timeout=rules.timeout,
+        account=rules.account,
+    )
+
+
+def commit_of(repository: Repository) -> str:
+    """The commit that is applied; empty where the folder differs from it, or is in no Git repository."""
+    try:
+        found = git.commit(repository.root)
+    except Report:
+        return ""
+    return "" if found.dirty else found.sha
+
+
+def who() -> str:
+    """For the history: user and host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
