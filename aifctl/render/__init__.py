@@ -4,6 +4,6 @@ Reads template files and nothing else; `tree` names the files, and `write` is th
 sees a spec. Every finding is a Diagnostic AIF5xx inside a Report.
 """
 
-from aifctl.render.bundles import RenderOptions, render, render_ground
+from aifctl.render.bundles import RenderOptions, render, render_ground, render_reconciler
 
-__all__ = ["RenderOptions", "render", "render_ground"]
+__all__ = ["RenderOptions", "render", "render_ground", "render_reconciler"]
