@@ -73,14 +73,16 @@ def claim(seen: Seen) -> Health:
         return model.healthy(phase, reading.text(reading.at(seen.status, "capacity", "storage")))
     if phase == "Lost":
         return model.failed(phase, f"its volume {volume} is gone")
-    age = reading.seconds_since(seen.metadata.get("creationTimestamp"), seen.now)
-    if not phase or (age is not None and age < generic.YOUNG):
+    if not phase:
         return model.pending()
     marks = reading.mapping(seen.metadata.get("annotations"))
     storage = reading.text(seen.spec.get("storageClassName"))
     provisioner = reading.text(marks.get("volume.kubernetes.io/storage-provisioner"))
     if provisioner:
         return model.progressing("Provisioning", f"waits for a volume of {provisioner}")
+    age = reading.seconds_since(seen.metadata.get("creationTimestamp"), seen.now)
+    if storage and not volume and age is not None and age < generic.YOUNG:
+        return model.pending()
     if storage and not volume:
         return model.healthy("WaitForFirstConsumer", f"class {storage} binds it when a first pod uses it")
     return model.progressing("NotBound", f"no volume {volume}".rstrip() + " is bound to it")
