@@ -219,3 +219,12 @@ class Tenancy:
     """Groups that look …"""
     operators: tuple[str, ...] = ()
     """… and groups that act."""
+
+
+SYSTEM_NAMESPACE = "aif-system"
+"""Where aifctl keeps what it has applied, out of tenants' reach."""
+
+
+def is_system(namespace: str) -> bool:
+    """Whether a namespace is the cluster's or aifctl's own: no tenant may have it."""
+    return namespace == SYSTEM_NAMESPACE or namespace.startswith("kube-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from aifctl import ir
 from aifctl.checks.subject import Subject, listed
 from aifctl.diagnostics import Diagnostic, Severity
 
@@ -21,8 +22,18 @@ def check(subject: Subject) -> Iterator[Diagnostic]:
         message = f"`{environment.name}` trains on a cluster without an artifact store"
         hint = "add one that its pods reach: `store: {uri: s3://…, credentials: …}`"
         yield Diagnostic("AIF371", message, hint, subject.at_environment("name"))
+    yield from _system_namespaces(subject)
     yield from _shared_namespaces(subject)
     yield from _other_appliers(subject)
+
+
+def _system_namespaces(subject: Subject) -> Iterator[Diagnostic]:
+    """A tenant there could forge what aifctl has on record, or take over what runs the cluster."""
+    namespace = subject.environment.namespace_of(subject.unit.model.metadata.tenant)
+    if ir.is_system(namespace):
+        hint = "choose another name for the tenant, or another pattern: `namespace: ml-{tenant}`"
+        where = subject.unit.at("metadata", "tenant")
+        yield Diagnostic("AIF380", f"namespace `{namespace}` belongs to no tenant", hint, where)
 
 
 def _shared_namespaces(subject: Subject) -> Iterator[Diagnostic]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from aifctl import ir
 from aifctl.delivery.files import write_text
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.render import render_reconciler
@@ -26,7 +27,7 @@ class Wish:
     image: str
     ref: str = "main"
     environment: str | None = None
-    namespace: str = "aif-system"
+    namespace: str = ir.SYSTEM_NAMESPACE
     interval: str = "60s"
     replicas: int = 2
     admin: bool = False

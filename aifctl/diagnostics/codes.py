@@ -114,6 +114,7 @@ CODES: dict[str, Code] = {
         ("AIF377", "pod_defaults that do not fit into a pod"),
         ("AIF378", "environments that want one namespace in two ways"),
         ("AIF379", "settings of an applier that another tool is"),
+        ("AIF380", "a model in a namespace that belongs to no tenant"),
         ("AIF390", "declared, but nothing builds it yet"),
         # 4xx: lowering
         # 5xx: render
@@ -129,6 +130,7 @@ CODES: dict[str, Code] = {
         ("AIF510", "a run is too large"),
         ("AIF511", "a variable has a name that is aifctl's own"),
         ("AIF512", "a name that is no file name"),
+        ("AIF513", "a tenant in a namespace that belongs to none"),
         ("AIF520", "a link in the rendered tree"),
         ("AIF521", "the rendered tree can't be written"),
         # 6xx: plan
@@ -170,6 +172,7 @@ CODES: dict[str, Code] = {
         ("AIF704", "the credentials are refused"),
         ("AIF705", "a right is missing"),
         ("AIF706", "it is not clear which environment is meant"),
+        ("AIF707", "the API server is not trusted"),
         # 720-739: live plan and apply
         ("AIF720", "a field is owned by somebody else"),
         ("AIF721", "the API server refuses an object"),
@@ -195,6 +198,7 @@ CODES: dict[str, Code] = {
         ("AIF744", "an environment is protected"),
         ("AIF745", "a destroy is not confirmed"),
         ("AIF746", "nothing of this name is on record"),
+        ("AIF747", "a model has no run here"),
         # 750-759: wait and health
         ("AIF750", "an object is not healthy in time"),
         ("AIF751", "an object failed"),
@@ -263,7 +267,7 @@ CODES: dict[str, Code] = {
         ("AIF852", "garbage was left alone"),
         ("AIF853", "garbage collection was postponed"),
         ("AIF854", "a step that can't be debugged yet"),
-        # 860-879: server
+        # 860-866: server
         ("AIF860", "an option of the server is out of its range"),
         ("AIF861", "the bundle to serve can't be read"),
         ("AIF862", "the server can't listen on its address"),
@@ -271,5 +275,9 @@ CODES: dict[str, Code] = {
         ("AIF864", "the model fails on its first row"),
         ("AIF865", "requests were cut off when the server stopped"),
         ("AIF866", "the code of a bundle fails when it is loaded"),
+        # 867-879: runs on plain Kubernetes
+        ("AIF867", "a run's driver was not told what to do"),
+        ("AIF868", "a step's pod can't start"),
+        ("AIF869", "the API server refuses a step's Job"),
     )
 }

@@ -114,6 +114,12 @@ def test_a_pattern_that_makes_no_namespace(namespace: str) -> None:
     assert {each.code for each in caught.value.diagnostics} <= {"AIF506", "AIF509"}
 
 
+@pytest.mark.parametrize("namespace", ["aif-system", "kube-system", "kube-public"])
+def test_the_clusters_own_namespaces_are_left_alone(namespace: str) -> None:
+    with pytest.raises(Report, match="AIF513"):
+        render_ground([FULL, ir.Tenancy(**{**_values(BARE), "namespace": namespace})])
+
+
 # The table of kinds
 
 

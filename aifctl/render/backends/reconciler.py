@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aifctl import ir
 from aifctl.render import kinds, ownership, pods
 from aifctl.render.backends.tenancy import KEPT, RBAC
 
@@ -45,7 +46,7 @@ class Reconciler:
     image: str
     account: str
     ref: str = "main"
-    namespace: str = "aif-system"
+    namespace: str = ir.SYSTEM_NAMESPACE
     interval: str = "60s"
     replicas: int = 2
     admin: bool = False

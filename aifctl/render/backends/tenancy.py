@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aifctl import ir
+from aifctl.diagnostics import Diagnostic, Report
 from aifctl.render import kinds, ownership, pods
 
 RBAC = "rbac.authorization.k8s.io"
@@ -29,7 +30,11 @@ engines add containers of their own to every step (Argo's `init` and `wait`)."""
 
 
 def objects(tenancy: ir.Tenancy) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Template names and what they are filled with."""
+    """Template names and what they are filled with. Raises Report (AIF513) for a namespace that no tenant may have."""
+    if ir.is_system(tenancy.namespace):
+        message = f"namespace `{tenancy.namespace}` belongs to no tenant"
+        hint = "choose another name for the tenant, or another pattern: `namespace: ml-{tenant}`"
+        raise Report(Diagnostic("AIF513", message, hint))
     annotations = {ownership.SOURCE: tenancy.source}
     labels = _labels(tenancy)
     inside = {"namespace": tenancy.namespace, "labels": labels, "annotations": annotations}
