@@ -32,7 +32,7 @@ PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aifctl/peers
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
 HELM := helm.sh/helm/v4/cmd/helm@v4.3.1
 
-.PHONY: help demo test lint format bench bench-peers build golden schemas constraints \
+.PHONY: help demo test lint format cluster bench bench-peers build golden schemas constraints \
 	install install-base clean
 
 help: ## show the targets
@@ -42,6 +42,7 @@ demo: $(READY_DEMO) ## the whole line on this machine: a YAML file becomes a mod
 	@$(BIN)/python examples/demo.py
 
 test: lint ## lint, then every test
+	@$(BIN)/python -m tests.controlplane.binaries || true
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(READY_ALL) ## ruff, mypy --strict and the layers between packages
@@ -53,6 +54,9 @@ lint: $(READY_ALL) ## ruff, mypy --strict and the layers between packages
 format: $(READY_ALL) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+cluster: $(READY_ALL) ## a Kubernetes control plane with simulated nodes to play with, until Ctrl-C (CRDS="argo-workflows kueue" or CRDS=all)
+	@$(BIN)/python -m tests.controlplane.serve $(CRDS)
 
 bench: $(READY_ALL) ## speed of start-up and of 1,000 models, beside kustomize and helm where `make bench-peers` built them
 	PATH="$(PEERS):$$PATH" $(BIN)/python benchmarks/startup.py

@@ -23,9 +23,11 @@ from urllib.parse import quote
 import httpx
 import yaml
 
+from tests.controlplane import certificates
 from tests.controlplane.binaries import locked
 
 Object = dict[str, Any]
+Objects = list[Object]
 
 SERVER_SIDE_APPLY = "application/apply-patch+yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -90,6 +92,10 @@ class Cluster:
         path.write_text(yaml.safe_dump(kubeconfig(server or self.url, self.ca.read_bytes(), user, namespace)))
         path.chmod(0o600)
         return path
+
+    def server_certificate(self, name: str) -> certificates.Pair:
+        """A certificate for another server on this machine, of the authority that the kubeconfigs trust."""
+        return certificates.server(certificates.Pair(self.ca, self.folder / "ca.key"), self.folder, name)
 
     def account(self, namespace: str, name: str, *rules: Object, cluster_rules: Iterable[Object] = ()) -> str:
         """Make a ServiceAccount with these RBAC rules, in its namespace and cluster-wide; its token."""
@@ -160,12 +166,6 @@ class Cluster:
                 return None
             raise
 
-    def list(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> list[Object]:
-        wanted = {"apiVersion": api_version, "kind": kind, "metadata": {"namespace": namespace}}
-        path = path_of(wanted, collection=True)
-        found: list[Object] = self.request("GET", f"{path}?{httpx.QueryParams(query)}")["items"]
-        return found
-
     def delete(self, wanted: Object, *, propagation: str = "Background") -> None:
         """Delete it; fine where it is gone already."""
         try:
@@ -174,8 +174,15 @@ class Cluster:
             if refused.status != 404:
                 raise
 
-    def wait(self, wanted: Object, until: Callable[[Object | None], object], *, seconds: float = 20) -> Object | None:
-        """Look at an object until `until` of it is true; fails with what it last was."""
+    def wait(self, wanted: Object, until: Callable[[Object], object] = bool, *, seconds: float = 20) -> Object:
+        """Look until the object is there and `until` of it is true; fails with what it last was."""
+        return self._look(wanted, lambda live: live is not None and until(live), seconds) or {}
+
+    def wait_gone(self, wanted: Object, *, seconds: float = 20) -> None:
+        """Look until the object is there no more; fails with what it last was."""
+        self._look(wanted, lambda live: live is None, seconds)
+
+    def _look(self, wanted: Object, until: Callable[[Object | None], object], seconds: float) -> Object | None:
         end = time.monotonic() + seconds
         while True:
             live = self.get(wanted)
@@ -190,7 +197,7 @@ class Cluster:
         name = f"{prefix}-{uuid.uuid4().hex[:8]}"
         self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _named("default", name)}
-        self.wait(account, lambda live: live) if self.has_controllers else self.create(account)
+        self.wait(account) if self.has_controllers else self.create(account)
         return name
 
     @property
@@ -235,6 +242,12 @@ class Cluster:
             if time.monotonic() > end:
                 raise AssertionError(f"not served after {seconds} s: {', '.join(sorted(missing))}")
             time.sleep(0.2)
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> Objects:
+        wanted = {"apiVersion": api_version, "kind": kind, "metadata": {"namespace": namespace}}
+        path = path_of(wanted, collection=True)
+        found: Objects = self.request("GET", f"{path}?{httpx.QueryParams(query)}")["items"]
+        return found
 
 
 def kubeconfig(server: str, ca: bytes, user: Object, namespace: str = "") -> Object:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tests.controlplane.cluster import Cluster, Object
@@ -9,9 +11,12 @@ from tests.controlplane.cluster import Cluster, Object
 GPU = {"nvidia.com/gpu": "8"}
 TPU = {"google.com/tpu": "4"}
 _SIZE = {"cpu": "64", "memory": "512Gi", "ephemeral-storage": "1Ti", "pods": "500"}
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-def node(name: str, *, labels: dict[str, str] | None = None, taint: str | None = None, **capacity: str) -> Object:
+def node(
+    name: str, capacity: Mapping[str, str] = _NOTHING, *, labels: Mapping[str, str] = _NOTHING, taint: str = ""
+) -> Object:
     """A Node for kwok: 64 CPUs, 512 GiB and what `capacity` adds or changes; `taint` is a key tainted NoSchedule."""
     resources = {**_SIZE, **capacity}
     taints = [{"key": taint, "value": "present", "effect": "NoSchedule"}] if taint else []
@@ -20,7 +25,7 @@ def node(name: str, *, labels: dict[str, str] | None = None, taint: str | None =
         "kind": "Node",
         "metadata": {
             "name": name,
-            "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", **(labels or {})},
+            "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", **labels},
         },
         "spec": {"taints": taints},
         "status": {"capacity": resources, "allocatable": resources},
@@ -32,8 +37,8 @@ def simulated_nodes() -> list[Object]:
     gpu: dict[str, Any] = {"labels": {"aif.dev/accelerator": "nvidia-h100"}, "taint": "nvidia.com/gpu"}
     tpu: dict[str, Any] = {"labels": {"cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite"}, "taint": "google.com/tpu"}
     cpus = [node(f"cpu-{number}") for number in range(2)]
-    gpus = [node(f"gpu-{number}", **gpu, **GPU) for number in range(2)]
-    return [*cpus, *gpus, node("tpu-0", **tpu, **TPU)]
+    gpus = [node(f"gpu-{number}", GPU, **gpu) for number in range(2)]
+    return [*cpus, *gpus, node("tpu-0", TPU, **tpu)]
 
 
 def start_nodes(cluster: Cluster, nodes: list[Object]) -> None:
@@ -42,11 +47,10 @@ def start_nodes(cluster: Cluster, nodes: list[Object]) -> None:
         if cluster.get(each) is None:
             cluster.create(each)
     for each in nodes:
-        wanted = {taint["key"] for taint in each["spec"]["taints"]}
-        cluster.wait(each, lambda live, wanted=wanted: _takes_pods(live, wanted))
+        cluster.wait(each, _takes_pods)
 
 
-def _takes_pods(live: Object | None, taints: set[str]) -> bool:
-    conditions = (live or {}).get("status", {}).get("conditions", [])
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-    return ready and {taint["key"] for taint in (live or {})["spec"].get("taints", [])} <= taints
+def _takes_pods(live: Object) -> bool:
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in live["status"].get("conditions", []))
+    # Kubernetes taints a new node until it has seen it ready.
+    return ready and not any(each["key"].startswith("node.kubernetes.io/") for each in live["spec"].get("taints", []))
