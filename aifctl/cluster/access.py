@@ -38,15 +38,18 @@ class Access:
     token: str = ""
     token_file: str = ""
     basic: tuple[str, str] | None = None
+    user: str = ""
+    """Whom to impersonate (`as` of a kubeconfig), with `groups`."""
+    groups: tuple[str, ...] = ()
     proxy: str | None = None
     namespace: str = "default"
 
     def headers(self) -> dict[str, str]:
         """Raises Report (AIF702) when the token's file can't be read."""
-        if self.token_file:
-            return {"Authorization": f"Bearer {_read(Path(self.token_file)).strip()}"}
-        if self.token:
-            return {"Authorization": f"Bearer {self.token}"}
+        if token := (_read(Path(self.token_file)) if self.token_file else self.token).strip():
+            if not token.isprintable() or not token.isascii():
+                raise _unusable(self.token_file or self.context or self.server, "what it has for a token is none")
+            return {"Authorization": f"Bearer {token}"}
         if self.basic is not None:
             return {"Authorization": "Basic " + base64.b64encode(":".join(self.basic).encode()).decode()}
         return {}
@@ -106,10 +109,12 @@ def _of_files(paths: list[Path], context: str | None) -> Access:
         hint = f"known are {known}; `--context` chooses one, and so does `cluster: {{context: …}}` of the environment"
         raise Report(Diagnostic("AIF701", f"{asked} in {', '.join(map(str, paths))}", hint))
     chosen, _ = contexts[name]
-    cluster, cluster_from = merged["clusters"].get(chosen.get("cluster"), ({}, paths[0]))
-    user, user_from = merged["users"].get(chosen.get("user"), ({}, paths[0]))
-    if not isinstance(cluster.get("server"), str):
-        raise _unusable(name, f"its cluster `{chosen.get('cluster')}` has no server")
+    cluster, cluster_from = merged["clusters"].get(str(chosen.get("cluster")), ({}, paths[0]))
+    user, user_from = merged["users"].get(str(chosen.get("user")), ({}, paths[0]))
+    for key, needed in (("server", True), ("proxy-url", False)):
+        value = cluster.get(key)
+        if (value or needed) and not str(value).startswith(("https://", "http://")):
+            raise _unusable(name, f"`{key}` of its cluster `{chosen.get('cluster')}` is no http address: {value}")
     access = Access(
         server=cluster["server"].rstrip("/"),
         context=name,
@@ -117,7 +122,9 @@ def _of_files(paths: list[Path], context: str | None) -> Access:
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
         server_name=cluster.get("tls-server-name"),
         proxy=cluster.get("proxy-url"),
-        namespace=chosen.get("namespace") or "default",
+        user=str(user.get("as") or ""),
+        groups=tuple(map(str, user.get("as-groups") or ())),
+        namespace=str(chosen.get("namespace") or "default"),
     )
     if any(user.get(key) for key in PLUG_INS):
         return _by_plug_in(access, paths, name)
@@ -155,7 +162,7 @@ def _credentials(user: Mapping[str, Any], source: Path, name: str) -> dict[str, 
     return {
         "certificate": (certificate, key) if certificate and key else None,
         "token": str(user.get("token") or ""),
-        "token_file": str(source.parent / token_file) if token_file else "",
+        "token_file": str(source.parent / str(token_file)) if token_file else "",
         "basic": (str(user["username"]), str(user.get("password", ""))) if user.get("username") else None,
     }
 

@@ -6,21 +6,22 @@ Wherever this is killed, the inventory covers what is in the cluster, and the ne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from aifctl.cluster import discovery, fields, health, live, planning, prune
-from aifctl.cluster.client import APPLY, JSON_PATCH, OURSELVES, Account, Client
+from aifctl.cluster import discovery, fields, health, live, planning, prune, snapshot
+from aifctl.cluster.client import APPLY, CONNECTIONS, JSON_PATCH, OURSELVES, Account, Client
 from aifctl.cluster.discovery import Resource
 from aifctl.cluster.errors import ApiError, Unreachable
 from aifctl.cluster.inventory import ENDED, Entry, Inventory, Revision, Unit
 from aifctl.cluster.live import HAND_OVER, Item
 from aifctl.cluster.planning import Plan, UnitPlan
 from aifctl.cluster.prune import Removal
-from aifctl.cluster.records import LEASE, Lost, Record, Records
+from aifctl.cluster.records import LEASE, Lost, Record, Records, is_held
 from aifctl.cluster.snapshot import Live
 from aifctl.cluster.wait import Waiter, settle
 from aifctl.diagnostics import Diagnostic, Report, Severity
@@ -31,8 +32,12 @@ from aifctl.plan.diff import is_run
 AT_ONCE = 16
 """Units that are applied at a time."""
 TRIES = 3
+TURNS = 10
+"""Times that a unit is planned again because another applier was faster."""
 SETTLE = 60.0
 """Seconds for a Namespace or CRD to be ready for what comes after it."""
+SERVED = 10.0
+"""Seconds between a definition that is ready and its kind's being known."""
 GONE = 60.0
 """Seconds for an object to go that is to be replaced."""
 EARLY = ("Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass", "ClusterRole", "ClusterRoleBinding")
@@ -135,10 +140,20 @@ class _Unit:
     findings: list[Diagnostic] = field(default_factory=list)
     record: Record | None = None
     lost: bool = False
+    renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, unit: UnitPlan) -> Outcome:
-        for _ in range(TRIES):
-            self.lost = False
+        try:
+            return await self._in_turn(unit)
+        except Report as report:
+            return self._outcome(unit, Result.REFUSED, *report.diagnostics)
+        except (ApiError, Unreachable) as error:
+            return self._broken(unit, error)
+
+    async def _in_turn(self, unit: UnitPlan) -> Outcome:
+        for _ in range(TURNS):
+            self.lost, self.record = False, None
+            self.findings.clear()
             if (early := self._nothing_to_do(unit)) is not None:
                 return early
             try:
@@ -146,11 +161,7 @@ class _Unit:
             except Lost:
                 if self.done:
                     break  # half-way: whoever has the lease now finishes it
-                unit = await planning.again(self.plan, unit, self.records)
-            except Report as report:
-                return Outcome(unit=unit.unit, result=Result.REFUSED, findings=tuple(report.diagnostics))
-            except (ApiError, Unreachable) as error:
-                return self._broken(unit, error)
+            unit = await planning.again(self.plan, unit, self.records)
         hint = "plan again: it may be done already"
         problem = Diagnostic("AIF732", f"{unit.unit} was taken over by another applier", hint)
         return self._outcome(unit, Result.FAILED, problem)
@@ -208,26 +219,49 @@ class _Unit:
         """Stage by stage; what comes after a stage that failed is not sent."""
         for number in sorted({stage(item.manifest) for item in unit.items}):
             items = [i for i in unit.items if stage(i.manifest) == number and i.action is not Action.UNCHANGED]
-            problems = await asyncio.gather(*(self._sent(unit.unit, item) for item in items))
-            found = [problem for problem in problems if problem is not None]
+            found = await self._all_sent(unit.unit, items) or await self._not_ready(items)
             self.findings += found
             if found:
                 return False
-            await self._leant_on(items)
         return True
 
-    async def _leant_on(self, items: list[Item]) -> None:
+    async def _all_sent(self, unit: Unit, items: list[Item]) -> list[Diagnostic]:
+        """Problems of single objects. Raises Lost, Unreachable when all that was begun has ended, so that nothing is
+        written after the inventory; what was not begun by then is not sent."""
+        slots, stop = asyncio.Semaphore(CONNECTIONS), asyncio.Event()
+
+        async def one(item: Item) -> Diagnostic | None:
+            async with slots:
+                if stop.is_set():
+                    return None
+                try:
+                    return await self._sent(unit, item)
+                except BaseException:
+                    stop.set()
+                    raise
+
+        ended = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+        for each in ended:
+            if isinstance(each, BaseException):
+                raise each
+        return [each for each in ended if isinstance(each, Diagnostic)]
+
+    async def _not_ready(self, items: list[Item]) -> list[Diagnostic]:
+        """What the next stages lean on and is not ready in time."""
         waited = [(i.identity, i.resource) for i in items if i.manifest.kind in LEANT_ON and i.resource is not None]
-        if waited:
-            await settle(self.plan.ground.client, waited, SETTLE)
+        late = await settle(self.plan.ground.client, waited, SETTLE) if waited else []
+        hint = "see its conditions; what leans on it was not sent"
+        return [Diagnostic("AIF750", f"{identity} is not ready after {SETTLE:.0f} s", hint) for identity in late]
 
     async def _sent(self, unit: Unit, item: Item) -> Diagnostic | None:
-        self._check_lease()
+        await self._check_lease()
         client = self.plan.ground.client.acting_as(self.options.account(unit))
         try:
             what, found = await self._written(client, item)
         except ApiError as error:
             return _of_conflicts(item, error) or error.finding(str(item.identity))
+        except Report as report:
+            return report.diagnostics[0]
         self.written[item.identity] = entry_of(item.manifest, found)
         self._tell(unit, what, item.identity)
         return None
@@ -251,30 +285,35 @@ class _Unit:
 
     async def _now_known(self, manifest: Manifest) -> Resource:
         """A kind whose definition this very apply has brought."""
-        found = await discovery.discover(self.plan.ground.client)
-        resource = found.find(manifest.api_version, manifest.kind)
-        if resource is None:
-            raise ApiError(404, "NotFound", f"the cluster has no {manifest.api_version} {manifest.kind} yet")
-        return resource
+        until = asyncio.get_running_loop().time() + SERVED
+        while True:
+            found = await discovery.discover(self.plan.ground.client)
+            resource = found.find(manifest.api_version, manifest.kind)
+            if resource is not None:
+                return resource
+            if asyncio.get_running_loop().time() > until:
+                raise ApiError(404, "NotFound", f"the cluster has no {manifest.api_version} {manifest.kind} yet")
+            await asyncio.sleep(0.2)
 
     async def _removed(self, client: Client, path: str, item: Item) -> None:
         """Deletes just the object that was planned for, and waits until its name is free."""
         assert item.live is not None
+        assert item.resource is not None
         uid = item.live["metadata"]["uid"]
-        await client.delete(path, uid, "Foreground")
+        with _gone_is_fine():
+            await client.delete(path, uid, "Foreground")
         until = asyncio.get_running_loop().time() + GONE
-        while asyncio.get_running_loop().time() < until:
-            try:
-                there = await client.get(path)
-            except ApiError as error:
-                if error.status == 404:
-                    return
-                raise
-            if there["metadata"]["uid"] != uid:
+        while True:
+            there = await snapshot.one(client, item.resource, item.identity)
+            if there is None or there["metadata"]["uid"] != uid:
                 return
+            if asyncio.get_running_loop().time() > until:
+                break
             await asyncio.sleep(0.2)
         finalizers = ", ".join(there["metadata"].get("finalizers") or ()) or "none"
-        raise ApiError(409, "Conflict", f"is still there {GONE:.0f} s after it was deleted (finalizers: {finalizers})")
+        hint = "what holds it must let it go; then apply again: it will be made anew"
+        late = f"{item.identity} is still there {GONE:.0f} s after it was deleted (finalizers: {finalizers})"
+        raise Report(Diagnostic("AIF725", late, hint))
 
     # Waiting and pruning
 
@@ -295,7 +334,7 @@ class _Unit:
         leaving: list[Removal] = []
         clean = True
         for removal in going:
-            self._check_lease()
+            await self._check_lease()
             gone, problem = await prune.delete(client, removal)
             if problem is not None:
                 self.findings.append(problem)
@@ -387,22 +426,28 @@ class _Unit:
         )
 
     async def _renew(self) -> None:
-        """Until it is cancelled. When the lease is somebody else's, or can't be renewed in time, all writing stops."""
-        while True:
+        """Until it is cancelled, or the lease is somebody else's."""
+        while not self.lost:
             await asyncio.sleep(LEASE / 3)
-            if self.record is None:
-                continue
-            try:
-                self.record = await self.records.save(self.record, self.record.inventory, release=False)
-            except Lost:
-                self.lost = True
-                return
-            except (ApiError, Unreachable):
-                if self.record.until < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"):
-                    self.lost = True
-                    return
+            with contextlib.suppress(ApiError, Unreachable):  # while the lease lasts, the next time will do
+                await self._hold()
 
-    def _check_lease(self) -> None:
+    async def _hold(self) -> None:
+        """Writes the lease anew, unless somebody else has taken it."""
+        assert self.record is not None
+        try:
+            self.record = await self.records.save(self.record, self.record.inventory, release=False)
+        except Lost:
+            self.lost = True
+
+    async def _check_lease(self) -> None:
+        """Before each write. A lease that ran out (no answers, or this machine slept) is renewed first.
+
+        Raises Lost.
+        """
+        async with self.renewing:
+            if not self.lost and self.record is not None and not is_held(self.record):
+                await self._hold()
         if self.lost:
             raise Lost
 
@@ -456,6 +501,16 @@ def _replicas(item: Item) -> Mapping[str, Any]:
     metadata = {"name": manifest.name, "namespace": manifest.namespace}
     return {"apiVersion": manifest.api_version, "kind": manifest.kind, "metadata": metadata,
             "spec": {"replicas": item.keep_replicas}}  # fmt: skip
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """Our own first try may have been done although its answer was lost."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status != 404:
+            raise
 
 
 async def _created(client: Client, resource: Resource, manifest: Manifest) -> Live:

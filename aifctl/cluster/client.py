@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import aiohttp
+from multidict import CIMultiDict
 
 from aifctl import __version__
 from aifctl.cluster.access import Access
-from aifctl.cluster.errors import ApiError, Unreachable
+from aifctl.cluster.errors import ApiError, Unreachable, Untrusted
+from aifctl.diagnostics import Report
 
 CONNECTIONS = 32
 JSON = "application/json"
@@ -27,11 +29,15 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 PATIENCE = 20.0
 """Seconds that one request is tried again for when the server is busy, failing or away."""
+FIRST = 3.0
+"""Seconds for the first answer of all: a wrong address is said soon. Servers that answered once may restart."""
 CONNECT = 5.0
 ANSWER = 65.0
 """Seconds without a byte; the server gives up on a request after 60."""
 PAGE = 500
 BUSY = frozenset({429, 500, 502, 503, 504})
+RENEWALS = 2
+"""Times that one request is sent again with fresh credentials."""
 _LONGEST_PAUSE = 5.0
 
 
@@ -66,7 +72,8 @@ class _Connection:
     reload: Callable[[], Access] | None
     session: aiohttp.ClientSession
     tls: Any
-    headers: dict[str, str]
+    headers: Mapping[str, str]
+    answered: bool = False
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
 
 
@@ -121,6 +128,8 @@ class Client:
                     items.clear()
                     continue
                 raise
+            if "items" not in page:  # whoever says this, it does not say that nothing is there
+                raise self._strange(path, json.dumps(page))
             kind, version = page.get("kind", "").removesuffix("List"), page.get("apiVersion", "")
             items += [{"apiVersion": version, "kind": kind, **item} for item in page.get("items") or ()]
             meta = page.get("metadata") or {}
@@ -140,11 +149,13 @@ class Client:
     async def patch(self, path: str, kind: str, body: Any, params: Mapping[str, str] | None = None) -> dict[str, Any]:
         return await self.request("PATCH", path, params, body, kind)
 
-    async def delete(self, path: str, uid: str | None, propagation: str = "Background") -> dict[str, Any]:
-        """Deletes just the object with this uid: another one of the same name is left alone (409)."""
+    async def delete(
+        self, path: str, uid: str | None, propagation: str = "Background", version: str = ""
+    ) -> dict[str, Any]:
+        """Deletes just the object with this uid (and resourceVersion): another one of the name is left alone (409)."""
         body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         if uid:
-            body["preconditions"] = {"uid": uid}
+            body["preconditions"] = {"uid": uid, **({"resourceVersion": version} if version else {})}
         return await self.request("DELETE", path, None, body)
 
     async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
@@ -162,29 +173,34 @@ class Client:
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         answer = await self._tried(_Request(method, path, params, data, {"Content-Type": kind, "Accept": accept}))
-        found = json.loads(answer)
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = None
         if not isinstance(found, dict):
-            raise ApiError(200, "Unreadable", f"{path}: the answer is no object")
+            raise self._strange(path, answer.decode("utf-8", "replace"))
         return found
 
     async def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
         """Events {type, object} as they come, until the server ends the stream. Not retried: the caller lists anew."""
         connection = self._open()
         asked = {"watch": "1", "allowWatchBookmarks": "true", **params}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=None)
+        silence = float(params.get("timeoutSeconds", ANSWER)) + _LONGEST_PAUSE
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=silence)
         try:
             async with connection.session.get(
                 self._url(path), params=asked, headers=self._headers(connection), ssl=connection.tls, timeout=timeout,
-                proxy=self.access.proxy, server_hostname=self.access.server_name, read_bufsize=1 << 20,
+                proxy=self.access.proxy, server_hostname=self.access.server_name, allow_redirects=False,
+                read_bufsize=1 << 20,
             ) as response:  # fmt: skip
-                if response.status >= 400:
+                if response.status >= 300:
                     raise ApiError.of(response.status, await response.read(), response.headers)
                 rest = b""
                 async for chunk in response.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         if line.strip():
-                            yield json.loads(line)
+                            yield _event(line)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unreachable(self.access.server, str(error) or type(error).__name__) from None
 
@@ -193,42 +209,50 @@ class Client:
     async def _tried(self, request: _Request) -> bytes:
         """Retries are safe for all that we send: applies and gets repeat, PUT and DELETE carry preconditions, and who
         creates expects 409 (it may be our own first try)."""
-        until, pause, renewed = time.monotonic() + self.patience, 0.1, False
+        connection, start, pause, renewals = self._open(), time.monotonic(), 0.1, 0
         while True:
             wait: float | None = None
+            used = connection.headers
             try:
                 return await self._once(request)
             except ApiError as error:
-                if error.status == 401 and not renewed and self._renew():
-                    renewed = True
+                if error.status == 401 and renewals < RENEWALS and self._renew(used):
+                    renewals += 1
                     continue
                 if error.status not in BUSY or not error.passing:
                     raise
                 last: Exception = error
                 wait = error.retry_after
+            except aiohttp.ClientConnectorCertificateError as error:
+                raise Untrusted(self.access.server, str(error.certificate_error)) from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 last = Unreachable(self.access.server, _said(error))
             pause = min(pause * 2, _LONGEST_PAUSE)
             pause_now = pause * random.uniform(0.5, 1.0) if wait is None else wait  # noqa: S311 - jitter
-            if time.monotonic() + pause_now > until:
+            patience = self.patience if connection.answered else min(self.patience, FIRST)
+            if time.monotonic() + pause_now > start + patience:
                 raise last from None
             await asyncio.sleep(pause_now)
 
     async def _once(self, request: _Request) -> bytes:
         connection = self._open()
-        headers = {**self._headers(connection), **request.headers}
+        headers = self._headers(connection)
+        headers.update(request.headers)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=ANSWER)
         async with (
             connection.slots,
             connection.session.request(
                 request.method, self._url(request.path), params=request.params, data=request.data, headers=headers,
                 ssl=connection.tls, timeout=timeout, proxy=self.access.proxy,
-                server_hostname=self.access.server_name,
+                server_hostname=self.access.server_name, allow_redirects=False,
             ) as response,
         ):  # fmt: skip
             answer = await response.read()
+        connection.answered = True
         if response.status >= 400:
             raise ApiError.of(response.status, answer, response.headers)
+        if response.status >= 300:  # an API server does not; who wants us to log in does
+            raise Unreachable(self.access.server, f"it redirects to {response.headers.get('Location', 'nowhere')}")
         return answer
 
     def _open(self) -> _Connection:
@@ -238,26 +262,44 @@ class Client:
     def _url(self, path: str) -> str:
         return self.access.server + path
 
-    def _headers(self, connection: _Connection) -> dict[str, str]:
-        headers = {
-            **connection.headers,
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # lists would be compressed, which costs more than it saves nearby
-            "User-Agent": f"aifctl/{__version__}",
-        }
-        if self.account.user:
-            headers["Impersonate-User"] = self.account.user
+    def _headers(self, connection: _Connection) -> CIMultiDict[str]:
+        headers = CIMultiDict(connection.headers)
+        headers["Accept"] = JSON
+        headers["Accept-Encoding"] = "identity"  # lists would be compressed, which costs more than it saves nearby
+        headers["User-Agent"] = f"aifctl/{__version__}"
+        user, groups = (self.account.user, ()) if self.account.user else (self.access.user, self.access.groups)
+        if user:
+            headers["Impersonate-User"] = user
+        for group in groups:
+            headers.add("Impersonate-Group", group)
         return headers
 
-    def _renew(self) -> bool:
-        """Reads the credentials anew; whether they differ from the refused ones."""
+    def _renew(self, refused: Mapping[str, str]) -> bool:
+        """Reads the credentials anew, unless another request has done so; whether they differ from the refused ones."""
         connection = self._open()
-        if connection.reload is not None:
-            connection.access = connection.reload()
-        fresh = connection.access.headers()
-        changed = fresh != connection.headers
+        if connection.headers is not refused:
+            return True
+        try:
+            if connection.reload is not None:
+                connection.access = connection.reload()
+            fresh = connection.access.headers()
+        except Report:
+            return False  # the server's refusal is what is told
+        if fresh == refused:
+            return False
         connection.headers = fresh
-        return changed
+        return True
+
+    def _strange(self, path: str, answer: str) -> Unreachable:
+        start = " ".join(answer[:80].split())
+        return Unreachable(self.access.server, f"what answers to {path} is no API server: `{start}`")
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    event = json.loads(line)
+    if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
+        raise ValueError("an event of a watch can't be read")
+    return event
 
 
 def _said(error: BaseException) -> str:

@@ -12,6 +12,10 @@ from aifctl.diagnostics import Diagnostic
 
 _IMMUTABLE = re.compile(r"field is immutable|is immutable|updates to \S+ spec for fields other than|may not be changed|"
                         r"cannot change roleRef|Forbidden: (?:may not change|updates? )", re.IGNORECASE)  # fmt: skip
+_MALFORMED = re.compile(r"^failed to create typed ")
+"""A 500 for ever: the object does not fit its schema (structured-merge-diff says it as a plain error)."""
+_NAMESPACE = re.compile(r'^namespaces "')
+_POLICY = re.compile(r'admission webhook "[^"]*" denied|denied request: |violates PodSecurity|exceeded quota')
 _MANAGER = re.compile(r'conflict with "(?P<manager>[^"]*)"(?: with subresource "(?P<subresource>[^"]*)")?')
 
 
@@ -34,6 +38,14 @@ class Unreachable(Exception):
     def finding(self) -> Diagnostic:
         hint = "is the cluster up, and is this its address? `kubectl --context … version` asks the same server"
         return Diagnostic("AIF703", f"the API server at {self.server} does not answer: {self.why}", hint)
+
+
+class Untrusted(Unreachable):
+    """Its certificate is none that we trust: asking again does not help."""
+
+    def finding(self) -> Diagnostic:
+        hint = "`certificate-authority-data` of the kubeconfig must be this server's; is a proxy in between?"
+        return Diagnostic("AIF707", f"the API server at {self.server} is not trusted: {self.why}", hint)
 
 
 class ApiError(Exception):
@@ -73,7 +85,7 @@ class ApiError(Exception):
     @property
     def passing(self) -> bool:
         """Whether the same request may succeed later. A webhook that is down or broken may come back as well."""
-        return self.status != 500 or self.reason in ("InternalError", "ServerTimeout", "Timeout", "")
+        return not _MALFORMED.match(self.message)
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -101,11 +113,14 @@ class ApiError(Exception):
     def finding(self, what: str) -> Diagnostic:
         """`what` names the request's object: `Deployment vision/digits`."""
         code, hint = _FINDINGS.get(self.status, ("AIF721", ""))
-        if self.status == 403 and "being terminated" in self.message:
-            code, hint = "AIF725", "wait until it is gone, or find what holds it: its finalizers and contents"
-        elif self.status == 403 and ("admission webhook" in self.message or "violates PodSecurity" in self.message
-                                     or "exceeded quota" in self.message):  # fmt: skip
+        if _POLICY.search(self.message):  # a webhook denies with whatever status it likes
             code, hint = "AIF722", "the cluster's policy refuses it: change the spec, or ask who owns the policy"
+        elif self.status in (403, 409) and "being terminated" in self.message:
+            code, hint = "AIF725", "wait until it is gone, or find what holds it: its finalizers and contents"
+        elif self.status == 500 and "failed calling webhook" in self.message:
+            code, hint = "AIF722", "a webhook that must be asked does not answer: it is down, or its policy too strict"
+        elif self.status == 404 and not _NAMESPACE.search(self.message):
+            code, hint = "AIF724", "install the operator that brings the kind, and wait until its definition is served"
         return Diagnostic(code, f"{what}: {self.message}", hint or None)
 
 
@@ -115,6 +130,7 @@ _FINDINGS = {
     404: ("AIF723", "create the namespace, or let `aifctl apply` of the whole repository create it"),
     403: ("AIF705", "ask for the right in that namespace, or use an identity that has it"),
     422: ("AIF721", "the API server does not take the object as it is; see the field that it names"),
+    **dict.fromkeys((429, 502, 503, 504), ("AIF703", "it is overloaded, starting or away; the next apply goes on")),
 }
 """Status → code and hint."""
 

@@ -28,6 +28,8 @@ KIND = "aif.dev/inventory"
 OF_ENVIRONMENT = "aif.dev/inventory-environment"
 OF_UNIT = "aif.dev/inventory-unit"
 SHARD_BYTES = 700_000
+DIGITS = 12
+"""Of a shard's content, in its name."""
 REVISIONS = 20
 """Revisions kept a unit."""
 
@@ -131,7 +133,7 @@ def store(inventory: Inventory) -> Stored:
     pages = list(_pages(rows))
     for page in pages if len(pages) > 1 else ():
         text = _joined(page)
-        shards[f"{inventory.unit.key}.{digest.of_text(text)[:12]}"] = text
+        shards[f"{inventory.unit.key}.{digest.of_text(text)[:DIGITS]}"] = text
     head = {
         "format": FORMAT,
         "unit": list(inventory.unit),
@@ -152,7 +154,7 @@ def read(data: Mapping[str, Any], shards: Mapping[str, str], name: str) -> Inven
     try:
         head = json.loads(data["unit.json"])
         if head["format"] != FORMAT:
-            raise _damaged(name, f"it is of format {head['format']}, this aifctl reads {FORMAT}")
+            raise Report(damaged(name, f"it is of format {head['format']}, this aifctl reads {FORMAT}"))
         texts = [data["objects.json"], *(shards[shard] for shard in head["shards"])]
         return Inventory(
             unit=Unit(*map(str, head["unit"])),
@@ -163,7 +165,7 @@ def read(data: Mapping[str, Any], shards: Mapping[str, str], name: str) -> Inven
             suspended=str(head["suspended"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(name, f"{type(error).__name__}: {error}") from None
+        raise Report(damaged(name, f"{type(error).__name__}: {error}")) from None
 
 
 def _row(entry: Entry) -> list[str]:
@@ -196,6 +198,6 @@ def _pages(rows: list[str]) -> Iterator[list[str]]:
     yield page
 
 
-def _damaged(name: str, why: str) -> Report:
+def damaged(name: str, why: str) -> Diagnostic:
     hint = "nothing was changed or pruned; `docs/operations.md` says how to restore an inventory"
-    return Report(Diagnostic("AIF742", f"inventory {SYSTEM}/{name} can't be read: {why}", hint))
+    return Diagnostic("AIF742", f"inventory {SYSTEM}/{name} can't be read: {why}", hint)

@@ -1,6 +1,8 @@
 """Inventories in the cluster: read all, take one's lease, write it, give it back. Every write is conditional on nobody
 having written in between, so of two appliers one notices.
 
+A record is only believed where its name, its unit and its environment agree: a label alone makes nothing ours.
+
 The lease of a unit lies in annotations of its head: the write that makes the inventory a superset takes it, the write
 that makes it exact gives it back, so a lease costs no request of its own. It is renewed while an apply goes on and
 expires by itself when an applier is killed.
@@ -13,7 +15,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,12 @@ from typing import Any
 from aifctl.cluster import inventory as inventories
 from aifctl.cluster.client import Client
 from aifctl.cluster.errors import ApiError
-from aifctl.cluster.inventory import HEAD, KIND, OF_ENVIRONMENT, OF_UNIT, SHARD, SYSTEM, Inventory, Unit
+from aifctl.cluster.inventory import DIGITS, HEAD, KIND, OF_ENVIRONMENT, OF_UNIT, SHARD, SYSTEM, Inventory, Unit
 from aifctl.diagnostics import Diagnostic, Report
 
 HOLDER = "aif.dev/holder"
 UNTIL = "aif.dev/held-until"
+NOTES = (HOLDER, UNTIL)
 LEASE = 30.0
 """Seconds a lease lasts without renewal; renewed after a third of it."""
 
@@ -40,6 +43,8 @@ class Record:
     holder: str = ""
     until: str = ""
     shards: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    """Shards of the unit that no head names: of an applier that was killed between the two."""
 
 
 class Lost(Exception):
@@ -58,30 +63,34 @@ class Records:
         """Every unit's record, and findings for those that can't be read: such a unit is left alone."""
         selector = {"labelSelector": f"{OF_ENVIRONMENT}={self.environment}"}
         found, _ = await self.client.items(self._path, selector)
-        shards = {each["metadata"]["name"]: each["data"]["objects.json"] for each in found if _kind(each) == SHARD}
+        shards = {each["metadata"]["name"]: _text(each) for each in found if _kind(each) == SHARD}
+        named = {name for head in found if _kind(head) == HEAD for name in _shards_of(head)}
         records: dict[Unit, Record] = {}
         problems: list[Diagnostic] = []
         for head in found:
             if _kind(head) == HEAD:
                 try:
-                    record = _record(head, shards)
+                    record = self._record(head, shards)
                 except Report as report:
                     problems += report.diagnostics
                 else:
-                    records[record.inventory.unit] = record
+                    unit = record.inventory.unit
+                    orphans = (name for name in shards if name not in named and _is_shard_of(unit, name))
+                    records[unit] = replace(record, orphans=tuple(orphans))
         return records, problems
 
     async def one(self, unit: Unit) -> Record:
         """As it is now; an empty inventory where there is none."""
-        try:
-            head = await self.client.get(f"{self._path}/{unit.key}")
-        except ApiError as error:
-            if error.status == 404:
+        seen = ""
+        while True:
+            head = await self._found(unit.key)
+            if head is None:
                 return Record(inventory=Inventory(unit=unit))
-            raise
-        names = inventories_shards(head)
-        texts = await asyncio.gather(*(self.client.get(f"{self._path}/{name}") for name in names))
-        return _record(head, {each["metadata"]["name"]: each["data"]["objects.json"] for each in texts})
+            names, version = _shards_of(head), head["metadata"]["resourceVersion"]
+            texts = dict(zip(names, await asyncio.gather(*map(self._found, names)), strict=True))
+            if version == seen or all(texts.values()):
+                return self._record(head, {name: _text(each) for name, each in texts.items() if each is not None})
+            seen = version  # a shard is gone: somebody writes just now, unless the head stays as it is
 
     async def take(self, record: Record, inventory: Inventory, patience: float) -> Record:
         """Writes `inventory` and takes the lease. Waits up to `patience` seconds for another holder.
@@ -90,7 +99,7 @@ class Records:
         again and plan again).
         """
         until = time.monotonic() + patience
-        while _is_held(record) and not self._is_ours(record):
+        while is_held(record) and not self._is_ours(record):
             if time.monotonic() >= until:
                 raise Report(_held(record))
             await asyncio.sleep(1.0)
@@ -105,13 +114,17 @@ class Records:
         return await self._write(record, inventory, holding=not release)
 
     async def remove(self, record: Record) -> None:
-        """Of a unit that is gone with all its objects."""
-        for name in (record.inventory.unit.key, *record.shards):
-            try:
-                await self.client.delete(f"{self._path}/{name}", record.uid if name not in record.shards else None)
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+        """Of a unit that is gone with all its objects. Raises Lost."""
+        if record.shards or record.orphans:
+            record = await self._write(record, record.inventory.with_entries(()), holding=True)
+        path = f"{self._path}/{record.inventory.unit.key}"
+        try:
+            await self.client.delete(path, record.uid, version=record.version)
+        except ApiError as error:
+            if error.status == 409:
+                raise Lost from None
+            if error.status != 404:
+                raise
 
     async def _write(self, record: Record, inventory: Inventory, *, holding: bool) -> Record:
         stored = inventories.store(inventory)
@@ -119,7 +132,7 @@ class Records:
         for name, text in stored.shards.items():
             if name not in record.shards:
                 await self._put_shard(unit, name, text)
-        until = (datetime.now(UTC) + timedelta(seconds=LEASE)).strftime("%Y-%m-%dT%H:%M:%SZ") if holding else ""
+        until = (datetime.now(UTC) + timedelta(seconds=LEASE)).isoformat(timespec="milliseconds") if holding else ""
         held = {HOLDER: self.holder, UNTIL: until} if holding else {}
         body = self._object(unit, unit.key, HEAD, dict(stored.data), held)
         written = await self._put_head(body, record)
@@ -131,7 +144,7 @@ class Records:
             until=until,
             shards=tuple(stored.shards),
         )
-        for name in set(record.shards) - set(stored.shards):
+        for name in {*record.shards, *record.orphans} - set(stored.shards):
             await self._drop_shard(name)
         return fresh
 
@@ -145,14 +158,44 @@ class Records:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
-        # Our own first try may have been written although its answer was lost.
-        try:
-            there = await self.client.get(f"{self._path}/{name}")
-        except ApiError as error:
-            raise Lost from error
-        if there.get("data") == body["data"] and _annotation(there, UNTIL) == _annotation(body, UNTIL):
+        # Our own first try may have been written although its answer was lost, or a renewal that was called off.
+        there = await self._found(name)
+        if there is None:
+            raise Lost
+        if there.get("data") == body["data"] and all(_annotation(there, k) == _annotation(body, k) for k in NOTES):
             return there
-        raise Lost
+        if _annotation(there, HOLDER) != self.holder:
+            raise Lost
+        body["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+        try:
+            return await self.client.replace(f"{self._path}/{name}", body)
+        except ApiError as error:
+            if error.status in (404, 409):
+                raise Lost from None
+            raise
+
+    async def _found(self, name: str) -> dict[str, Any] | None:
+        try:
+            return await self.client.get(f"{self._path}/{name}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+        return None
+
+    def _record(self, head: Mapping[str, Any], shards: Mapping[str, str]) -> Record:
+        metadata = head["metadata"]
+        inventory = inventories.read(head.get("data") or {}, shards, metadata["name"])
+        unit = inventory.unit
+        if metadata["name"] != unit.key or unit.environment != self.environment:
+            raise Report(inventories.damaged(metadata["name"], f"it says that it is of {unit}"))
+        return Record(
+            inventory=inventory,
+            version=metadata["resourceVersion"],
+            uid=metadata["uid"],
+            holder=_annotation(head, HOLDER),
+            until=_annotation(head, UNTIL),
+            shards=tuple(_shards_of(head)),
+        )
 
     async def _create(self, body: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -202,7 +245,7 @@ class Records:
         return record.holder == self.holder or _is_dead(record.holder)
 
 
-def inventories_shards(head: Mapping[str, Any]) -> list[str]:
+def _shards_of(head: Mapping[str, Any]) -> list[str]:
     import json
 
     try:
@@ -211,19 +254,7 @@ def inventories_shards(head: Mapping[str, Any]) -> list[str]:
         return []
 
 
-def _record(head: Mapping[str, Any], shards: Mapping[str, str]) -> Record:
-    metadata = head["metadata"]
-    return Record(
-        inventory=inventories.read(head.get("data") or {}, shards, metadata["name"]),
-        version=metadata["resourceVersion"],
-        uid=metadata["uid"],
-        holder=_annotation(head, HOLDER),
-        until=_annotation(head, UNTIL),
-        shards=tuple(inventories_shards(head)),
-    )
-
-
-def _is_held(record: Record) -> bool:
+def is_held(record: Record) -> bool:
     if not record.holder:
         return False
     try:
@@ -232,8 +263,18 @@ def _is_held(record: Record) -> bool:
         return False
 
 
+def _text(shard: Mapping[str, Any]) -> str:
+    return str((shard.get("data") or {}).get("objects.json", ""))
+
+
+def _is_shard_of(unit: Unit, name: str) -> bool:
+    """By its name: the unit's key and a digest."""
+    key, _, digest = name.rpartition(".")
+    return key == unit.key and len(digest) == DIGITS
+
+
 def _held(record: Record) -> Diagnostic:
-    hint = f"it lasts until {record.until} unless it is renewed; `--lock-timeout` waits longer"
+    hint = f"its lease lasts until {record.until} unless it is renewed; `--lock-timeout` waits longer"
     return Diagnostic("AIF730", f"{record.inventory.unit} is being applied by {record.holder}", hint)
 
 
@@ -259,8 +300,10 @@ def _is_dead(holder: str) -> bool:
 
 
 def _pid_space() -> str:
+    """This boot of this machine, and the name space in it: host names and name spaces alone recur on other machines."""
     try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
 

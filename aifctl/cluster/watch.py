@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -88,19 +89,22 @@ class Observer:
         """Lists, watches from there, and lists again whenever the server no longer knows where we were."""
         version, pause = "", SHORTEST
         while True:
+            begun = time.monotonic()
             try:
                 if not version:
                     version = await self._list(resource, namespace)
                     self._ready[resource, namespace].set()
                 version = await self._stream(resource, namespace, version)
-                pause = SHORTEST
             except ApiError as error:
                 if error.status in (401, 403) and not self._ready[resource, namespace].is_set():
                     raise
                 version = ""
+            except (KeyError, TypeError, AttributeError):  # an object of an event that is none
+                version = ""
             except Unreachable:
                 pass
-            else:
+            if time.monotonic() - begun > pause:  # it went well for a while: a server that restarts, or rests
+                pause = SHORTEST
                 continue
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST)
