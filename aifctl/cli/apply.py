@@ -61,7 +61,7 @@ def apply(
     Examples:
         aifctl apply --env lab
         aifctl apply --env prod --wait --timeout 10m --rollback-on-failure
-        aifctl plan --against cluster --env prod --save prod.plan && aifctl apply --plan prod.plan
+        aifctl apply --plan prod.plan
     """
     from aifctl.cluster.apply import Options
     from aifctl.cluster.live import Choices

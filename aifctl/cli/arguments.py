@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,24 @@ Env = Annotated[
 ]
 OneEnv = Annotated[
     str, typer.Option("--env", "-e", help="Environment of the platform.", autocompletion=completion.environments)
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Names of models; all of them when left out.",
+        show_default=False,
+        metavar="MODEL",
+        autocompletion=completion.models,
+    ),
+]
+OnRecord = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a model that was applied; `platform` is what the environment itself needs.",
+        show_default=False,
+        metavar="MODEL",
+        autocompletion=completion.models,
+    ),
 ]
 Context = Annotated[
     str | None, typer.Option("--context", help="Context of the kubeconfig; the environment's own when left out.")
@@ -130,6 +149,15 @@ def seconds(text: str, option: str) -> float:
         return float(parse_duration(text))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is no duration such as 90s or 10m", param_hint=option) from error
+
+
+def confirm(question: str, answer: str) -> None:
+    """Asks, where somebody can answer. Raises Report (AIF745) for another answer, and where nobody can."""
+    if not sys.stdin.isatty():
+        hint = "`--yes` says it beforehand"
+        raise Report(Diagnostic("AIF745", "this wants a confirmation, and nobody is at the terminal", hint))
+    if input(question).strip() != answer:
+        raise Report(Diagnostic("AIF745", "not confirmed: nothing was done"))
 
 
 def one_model(target: str) -> tuple[Repository, str | None]:

@@ -1,0 +1,52 @@
+"""`aifctl rollback`: bring a former revision of a model back."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from aifctl.cli import arguments, output
+
+
+def rollback(
+    model: arguments.OnRecord,
+    env: arguments.Env = None,
+    platform: arguments.PlatformFile = None,
+    to: Annotated[
+        int | None,
+        typer.Option("--to", help="Number of the revision; the newest good one of another tree if left out."),
+    ] = None,
+    any_tree: Annotated[
+        bool, typer.Option("--any-tree", help="Take the commit even if this aifctl compiles it to other manifests.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until everything is healthy.")] = False,
+    timeout: arguments.Timeout = None,
+    context: arguments.Context = None,
+    kubeconfig: arguments.Kubeconfig = None,
+) -> int:
+    """Bring a former revision of a model back: the recorded commit is compiled again and applied.
+
+    The revision that is left is held: neither apply nor reconcile brings it again until the model changes in Git (or
+    `aifctl apply --release-hold`). Git is not touched: revert the commit there too.
+
+    Examples:
+        aifctl rollback digits --env prod
+        aifctl rollback digits --env prod --to 3 --wait --timeout 5m
+    """
+    from aifctl.cluster.apply import Options
+    from aifctl.delivery import undoing
+
+    loaded = arguments.repository(None, platform)
+    environment = arguments.one_environment(loaded, env)
+    options = Options(wait=wait, timeout=arguments.seconds(timeout, "--timeout") if timeout else None)
+    progress = output.Progress(sys.stderr, quiet=False)
+    door = arguments.door(context, kubeconfig)
+    outcome, revision = undoing.rollback(loaded, environment, door, (model, to, any_tree), options, progress.tell)
+    progress.end()
+    output.show(outcome.findings, {})
+    if outcome.failed:
+        return 1
+    print(f"{outcome.unit}: back at revision {revision.number} (commit {revision.commit[:10]}); the one left is held")
+    return 0

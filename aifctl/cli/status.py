@@ -1,0 +1,68 @@
+"""`aifctl status`: how models stand in a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aifctl.cli import arguments, output
+
+if TYPE_CHECKING:
+    from aifctl.cluster.client import Client
+    from aifctl.cluster.records import Records
+    from aifctl.delivery.status import Status
+
+
+def status(
+    models: arguments.Models = None,
+    env: arguments.Env = None,
+    platform: arguments.PlatformFile = None,
+    context: arguments.Context = None,
+    kubeconfig: arguments.Kubeconfig = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every two seconds, until Ctrl-C.")] = False,
+    form: Annotated[output.Output, typer.Option("--output", "-o", help="text or json.")] = output.Output.TEXT,
+) -> int:
+    """Show how models stand in a cluster: in step with Git or not, healthy or not, which run, which version serves.
+
+    What is not healthy is explained below the table: the object, the phase it is stuck in, and the last lines of the
+    container. Reads only.
+
+    Exit code 0 when everything is healthy, 1 when something is not.
+
+    Examples:
+        aifctl status --env prod
+        aifctl status digits --env prod --watch
+        aifctl status --env prod --output json
+    """
+    from aifctl.cli import tables
+    from aifctl.delivery import clusters, tree
+    from aifctl.delivery import status as reading
+
+    loaded = arguments.repository(None, platform)
+    environment = arguments.one_environment(loaded, env)
+    compiled = tree.render(loaded, [environment], complete=True).environments[0]
+    git = reading.git_of(compiled, complete=not output.failed(loaded.diagnostics))
+    door = arguments.door(context, kubeconfig)
+
+    async def shown(client: Client, records: Records) -> int:
+        if not watch:
+            return _show(await reading.status(client, records, git, models or ()), form)
+        with tables.live() as screen:
+            async for found in reading.repeated(client, records, git, models or (), every=2.0):
+                screen.update(tables.status(found))
+        return 0
+
+    return clusters.run(environment, door, shown)
+
+
+def _show(found: Status, form: output.Output) -> int:
+    from aifctl.cli import tables
+    from aifctl.delivery import status as reading
+
+    output.show(found.problems, {})
+    if form is output.Output.JSON:
+        output.as_json(reading.as_json(found))
+    else:
+        tables.show(tables.status(found))
+    return 0 if found.healthy else 1
