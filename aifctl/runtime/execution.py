@@ -81,6 +81,8 @@ class Options:
 
     view: View = field(default_factory=QuietView)
     fail_fast: bool = False
+    kill_retries: int = KILL_RETRIES
+    """How often a step that something killed is tried again; one that ran out of memory just once."""
     pause: Callable[[int], float] = lambda retry: min(2.0**retry, 60.0)
     entry: str = processes.ENTRY
     launch: Callable[[], Launcher] | None = None
@@ -229,7 +231,8 @@ class Execution:
             return
         published = self._find(task, task.spec.digest)
         if published is not None:
-            _ = published.path  # looks at the files: a damaged result is said here, not by the step that reads it
+            if self.store.local is not None:
+                _ = published.path  # looks at the files: a damaged result is said here, not by the step that reads it
             self._publish(task, "cached", published)
         elif may_start and self._claim(task, task.spec.digest):
             self._start(task)
@@ -330,7 +333,7 @@ class Execution:
 
     def _take_killed(self, task: _Task, ended: Ended, handle: Handle) -> None:
         task.tries[Verdict.KILLED] += 1
-        retried = task.tries[Verdict.KILLED] <= KILL_RETRIES
+        retried = task.tries[Verdict.KILLED] <= (KILL_RETRIES if ended.out_of_memory else self.options.kill_retries)
         finding = outcome.killed(task.step, ended, retried=retried)
         if retried:
             task.diagnostics.append(finding)

@@ -40,6 +40,10 @@ class Ended:
     result: Mapping[str, Any] | None = None
     peak_memory: int | None = None
     """Bytes; None where it is not known."""
+    out_of_memory: bool = False
+    """It was killed for having used too much: likely to happen again."""
+    hint: str | None = None
+    """What to do about it, where the launcher knows better than anyone else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from aifctl.runtime.launcher import Ended
 FINISHED = frozenset({"done", "cached"})
 
 
+KILLED_HINT = "most often the system ran out of memory: use a smaller batch or sample, or fewer steps side by side"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOutcome:
     """`state` is done, cached, failed, skipped or interrupted; `log` is where its output lies, None if it never ran."""
@@ -80,7 +83,7 @@ def killed(step: Step, ended: Ended, *, retried: bool) -> Diagnostic:
     return Diagnostic(
         "AIF843",
         f"step `{step.name}` was killed from outside ({ended.how}){memory}{again}",
-        hint="most often the system ran out of memory: use a smaller batch or sample, or fewer steps side by side",
+        hint=ended.hint or KILLED_HINT,
         severity=Severity.WARNING if retried else Severity.ERROR,
     )
 

@@ -21,11 +21,12 @@ from aifctl import contract
 from aifctl.runtime.store import Store
 
 PATIENCE = 60.0
+SITE = ("store", "run", "attempt", "tracking", "code", "data", "device", "result", "events")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    for name in ("step", "store", "run", "attempt", "tracking", "code", "data", "device", "result", "events"):
+    for name in ("step", "message", *SITE):
         parser.add_argument(f"--{name}")
     site = parser.parse_args()
     spec = contract.decode(site.step)
@@ -56,7 +57,8 @@ def publish(digest: str, spec: contract.StepSpec, site: argparse.Namespace) -> N
 
 
 def write_result(site: argparse.Namespace, result: dict[str, Any]) -> None:
-    Path(site.result).write_text(json.dumps(result))
+    for path in filter(None, (site.result, site.message)):
+        Path(path).write_text(json.dumps(result))
 
 
 def say(text: str, *_: Any) -> None:
@@ -137,6 +139,9 @@ def spawn(argument: dict[str, str], *_: Any) -> int | None:
 
 
 def emit(event: dict[str, Any], _: Any, site: argparse.Namespace) -> None:
+    if site.events == "-":
+        print(json.dumps(event), flush=True)
+        return
     with Path(site.events).open("a", encoding="utf-8") as file:
         file.write(json.dumps(event) + "\n")
 

@@ -15,7 +15,7 @@ import pytest
 
 from aifctl import contract, digest
 from aifctl.contract import EXIT_FAILED, EXIT_RETRY, CustomConfig, Kind
-from aifctl.diagnostics import Report
+from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime import entry
 from aifctl.runtime.job import import_attribute
 
@@ -312,3 +312,38 @@ def test_config_survives_the_command_line(bench: Any) -> None:
     decoded, site = entry._parse(arguments)
     assert (asdict(decoded), site) == (asdict(spec), bench.site)
     assert Path(site.store).is_absolute()
+
+
+def findings(count: int, size: int) -> tuple[Diagnostic, ...]:
+    return tuple(Diagnostic("AIF806", f"{i} é{'x' * size}", "h" * size, notes=("n" * size,) * 30) for i in range(count))
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 0), (1, 10), (1, 3000), (3, 500), (200, 50), (200, 3000)])
+def test_a_termination_message_fits_and_says_what_matters(count: int, size: int) -> None:
+    result = entry.Result(digest="a" * 64, outputs={"big": "y" * 9000}, diagnostics=findings(count, size))
+    text = result.brief()
+    assert len(text.encode()) <= contract.MESSAGE_LIMIT
+    told = json.loads(text)
+    assert told["digest"] == "a" * 64
+    assert bool(told["diagnostics"]) == bool(count)
+    assert all(finding["code"] == "AIF806" for finding in told["diagnostics"])
+
+
+def test_a_termination_message_keeps_what_has_room() -> None:
+    told = json.loads(entry.Result(digest=None, diagnostics=findings(1, 20)).brief())
+    assert len(told["diagnostics"][0]["notes"]) == 30
+
+
+def test_a_step_reports_as_a_container_does(bench: Any, tmp_path: Path) -> None:
+    """Its message is written in place: the kubelet has mounted the file, which can't be replaced."""
+    message = tmp_path / "termination-log"
+    message.touch()
+    before = message.stat().st_ino
+    process = _process(bench, _custom(bench, WRITE), message=str(message), events="-")
+    printed, _ = process.communicate(timeout=60)
+    told = json.loads(message.read_text())
+    assert (process.returncode, told["skipped"], told["diagnostics"]) == (0, False, [])
+    assert message.stat().st_ino == before
+    events = [json.loads(line)["event"] for line in printed.splitlines() if line.startswith("{")]
+    assert events == ["started", "finished"]
+    assert not Path("-").exists()
