@@ -274,7 +274,7 @@ class _Unit:
             return "created", await _created(client, resource, manifest)
         if item.action is Action.REPLACE:
             await self._removed(client, path, item)
-            return "replaced", await client.patch(path, APPLY, item.manifest.object, _applying(force=False))
+            return "replaced", await client.patch(path, APPLY, item.body, _applying(force=False))
         if item.managed is not None:
             await _migrate(client, path)
         if item.keep_replicas is not None:

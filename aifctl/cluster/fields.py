@@ -13,20 +13,27 @@ from typing import Any
 
 from aifctl import digest
 from aifctl.plan.change import Match, Path
+from aifctl.plan.fields import DEFAULTS
 
 MANAGER = "aifctl"
 PEOPLE = frozenset(
     {
         "kubectl-client-side-apply", "kubectl-edit", "kubectl-patch", "kubectl-replace", "kubectl-create",
-        "kubectl-set", "kubectl-last-applied", "before-first-apply", "helm", "Helm", "k9s", "kluctl", "rancher",
-        "Mozilla", "OpenAPI-Generator",
+        "kubectl-set", "kubectl-run", "kubectl-expose", "kubectl-autoscale", "kubectl-last-applied",
+        "before-first-apply", "helm", "Helm", "k9s", "kluctl", "Mozilla",
     }
 )  # fmt: skip
 """Managers of people and of tools that applied before us: their fields become ours before anything is compared.
 
-Not here: `kubectl-rollout`, `-label`, `-annotate`, `-scale`: those are orders of the moment, on fields of their own.
+`kubectl` is one of them by what it applies (`kubectl apply --server-side`), not by what it updates: see `of_people`.
+Not here: `kubectl-rollout`, `-label`, `-annotate`, `-scale`, which are orders of the moment, on fields of their own;
+and names that controllers write under as well (`rancher`, `OpenAPI-Generator`): to take theirs would never end.
 """
-OVERRULED = frozenset({*PEOPLE, "kubectl", "kubectl-scale", "kubectl-label", "kubectl-annotate", "kubectl-rollout"})
+HAND_OVER = "aifctl-hand-over"
+"""Holds replicas between our letting go and an autoscaler's taking over."""
+OVERRULED = PEOPLE | {
+    "kubectl", "kubectl-scale", "kubectl-label", "kubectl-annotate", "kubectl-rollout", "rancher", HAND_OVER
+}  # fmt: skip
 """Whose change of a field that we want otherwise is drift, and no conflict."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -52,16 +59,18 @@ def owned(found: Mapping[str, Any], manager: str = MANAGER) -> FieldSet:
 
 def others(found: Mapping[str, Any], manager: str = MANAGER) -> FieldSet:
     """What anybody else owns and will go on owning: not what `migrated` takes over."""
-    kept = (e for e in managed(found) if e.get("manager") != manager and not _is_of_people(e))
+    taken = _taken(found)
+    kept = (entry for entry in managed(found) if entry.get("manager") != manager and entry not in taken)
     return union(entry.get("fieldsV1") or {} for entry in kept)
 
 
 def owners(found: Mapping[str, Any], path: Path) -> list[tuple[str, str]]:
-    """(manager, subresource) of those, other than us, who own a path."""
+    """(manager, subresource) of those, other than us, who own a path and will go on owning it."""
+    taken = _taken(found)
     return [
         (str(entry.get("manager")), str(entry.get("subresource") or ""))
         for entry in managed(found)
-        if entry.get("manager") != MANAGER and holds(entry.get("fieldsV1") or {}, path)
+        if entry.get("manager") != MANAGER and entry not in taken and holds(entry.get("fieldsV1") or {}, path)
     ]
 
 
@@ -133,7 +142,7 @@ def migrated(found: Mapping[str, Any], manager: str = MANAGER) -> list[Mapping[s
     """
     entries = managed(found)
     version = str(found.get("apiVersion", ""))
-    taken = [e for e in entries if _is_of_people(e) and e.get("apiVersion") in (None, version)]
+    taken = _taken(found)
     own = [e for e in entries if e.get("manager") == manager and e.get("operation") == "Apply"]
     stale = [e for e in entries if e.get("manager") == manager and e.get("operation") == "Update"
              and not e.get("subresource")]  # fmt: skip
@@ -152,24 +161,40 @@ def migrated(found: Mapping[str, Any], manager: str = MANAGER) -> list[Mapping[s
 
 
 def without(value: Any, fields: FieldSet) -> Any:
-    """A copy without the leaves of a set: what the server would drop when nobody owns them any more."""
+    """A copy without the leaves of a set: what the server would drop when nobody owns them any more.
+
+    A mapping or item of which a set names only the thing itself (`.`) stays: somebody owns what is in it.
+    """
     if isinstance(value, dict):
         named = dict(_named(fields))
         left = {key: without(item, named[key]) if key in named else item for key, item in value.items()
-                if key not in named or _rest(named[key])}  # fmt: skip
+                if key not in named or named[key]}  # fmt: skip
         return {key: item for key, item in left.items() if key not in named or item not in ({}, []) or not value[key]}
     if isinstance(value, list):
         inside = dict(_positions(value, fields))
         return [
             without(item, inside[position]) if position in inside else item
             for position, item in enumerate(value)
-            if position not in inside or (_rest(inside[position]) and "." not in inside[position])
+            if position not in inside or (inside[position] and not _is_whole(inside[position]))
         ]
     return value
 
 
-def _is_of_people(entry: Mapping[str, Any]) -> bool:
-    return entry.get("manager") in PEOPLE and not entry.get("subresource")
+def _is_whole(inside: FieldSet) -> bool:
+    """Whether a set names an item itself and something in it: then the item goes, its key with it."""
+    return "." in inside and len(inside) > 1
+
+
+def of_people(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of managedFields is one that becomes ours."""
+    applied = entry.get("manager") == "kubectl" and entry.get("operation") == "Apply"
+    return (applied or entry.get("manager") in PEOPLE) and not entry.get("subresource")
+
+
+def _taken(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    version = found.get("apiVersion")
+    same = (e for e in managed(found) if version is None or e.get("apiVersion") in (None, version))
+    return [entry for entry in same if of_people(entry)]
 
 
 def _union(left: FieldSet, right: FieldSet) -> dict[str, Any]:
@@ -181,10 +206,6 @@ def _union(left: FieldSet, right: FieldSet) -> dict[str, Any]:
         elif found[key] != inside:
             found[key] = _union(found[key] or {".": {}}, inside or {".": {}})
     return found
-
-
-def _rest(fields: FieldSet) -> bool:
-    return any(key != "." for key in fields)
 
 
 def _named(fields: FieldSet) -> Iterator[tuple[str, FieldSet]]:
@@ -215,7 +236,14 @@ def is_item(key: str, position: int, item: Any) -> bool:
         return False
     if kind == "v":
         return type(item) is type(wanted) and bool(item == wanted)
-    return kind == "k" and isinstance(item, dict) and all(item.get(name) == value for name, value in wanted.items())
+    return (
+        kind == "k" and isinstance(item, dict) and all(key_value(item, name) == value for name, value in wanted.items())
+    )
+
+
+def key_value(item: Mapping[str, Any], name: str) -> Any:
+    """Of a merge key; one that a manifest leaves out is as the server fills it in."""
+    return item.get(name, DEFAULTS.get(name))
 
 
 def _step(key: str) -> str | int | Match:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from aifctl.cluster import fields, health, policy
-from aifctl.cluster.client import APPLY, Client
+from aifctl.cluster import fields, health, policy, unaided
+from aifctl.cluster.client import APPLY, JSON_PATCH, Client
 from aifctl.cluster.discovery import Resource
 from aifctl.cluster.errors import ApiError, Conflict
 from aifctl.cluster.fields import FieldSet
@@ -24,7 +24,7 @@ from aifctl.cluster.snapshot import Live, Snapshot
 from aifctl.diagnostics import Diagnostic
 from aifctl.manifest import Identity, Manifest
 from aifctl.plan.change import Action, Change, FieldChange, Op, show_path
-from aifctl.plan.diff import NOT_PATCHED, environment_of, is_run, model_of
+from aifctl.plan.diff import IMMUTABLE, NOT_PATCHED, environment_of, is_run, model_of
 from aifctl.plan.fields import field_changes
 from aifctl.plan.masking import Masking, masking
 from aifctl.render.ownership import ENVIRONMENT, MODEL, TENANT
@@ -35,8 +35,9 @@ OTHER_TOOLS = {
     "helm.toolkit.fluxcd.io/name": "Flux",
 }
 """Labels and annotations of tools that would fight over an object."""
-HAND_OVER = "aifctl-hand-over"
-"""Field manager that holds replicas between our letting go and an autoscaler's taking over."""
+HAND_OVER = fields.HAND_OVER
+REPLICAS = ("spec", "replicas")
+UNTOLD = frozenset({"apiVersion", "kind", "metadata", "status"})
 SCALABLE = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("argoproj.io", "Rollout")})
 
 
@@ -101,9 +102,10 @@ class Ground:
 
     @cached_property
     def masks(self) -> Masking:
-        ours = [manifest for each in self.wanted for manifest in each.manifests]
-        theirs = [Manifest(live) for live in self.snapshot.objects.values() if live.get("kind") == "Secret"]
-        return masking([*ours, *theirs], ours, self.salt)
+        """A value that is secret on either side is masked on both."""
+        ours = (manifest for each in self.wanted for manifest in each.manifests)
+        both = [*ours, *(Manifest(live) for live in self.snapshot.objects.values())]
+        return masking(both, both, self.salt)
 
     @cached_property
     def namespaces(self) -> frozenset[str]:
@@ -217,7 +219,8 @@ async def _new(ground: Ground, item: Item) -> Item:
 
 def _creating(ground: Ground, item: Item, reason: str) -> Item:
     whole = FieldChange((), Op.ADD, None, ground.masks.of(item.manifest))
-    return replace(item, change=_change(item.manifest, Action.CREATE, (whole,), reason), body=item.manifest.object)
+    change = _change(item.manifest, Action.CREATE, (whole,), reason)
+    return replace(item, change=change, body=policy.normal(item.manifest))
 
 
 # Objects that are there
@@ -256,7 +259,10 @@ async def _existing(ground: Ground, item: Item, live: Live) -> Item:
         if error.immutable:
             return await _replacing(ground, item, live, error)
         if error.status == 403 and "cannot patch" in error.message:
+            ground.read_only.add(str(item.identity))
             return _compared_here(ground, item, live)
+        if error.status == 422 and item.managed is not None and await _can_not_be_made(ground, item) is None:
+            return _compared_here(ground, replace(item, force=True), live)
         return _failed(item, error)
 
 
@@ -276,7 +282,7 @@ async def _asked(ground: Ground, item: Item, live: Live) -> Item:
             return _contested(item, against)
         force = True
         outcome = await _dry_run(ground, item, item.body, force=True)
-    return _outcome(ground, replace(item, force=force), live, outcome)
+    return await _outcome(ground, replace(item, force=force), live, outcome)
 
 
 async def _dry_run(ground: Ground, item: Item, body: Mapping[str, Any], *, force: bool) -> Live:
@@ -286,20 +292,37 @@ async def _dry_run(ground: Ground, item: Item, body: Mapping[str, Any], *, force
     return await ground.client.patch(path, APPLY, body, asked)
 
 
-def _outcome(ground: Ground, item: Item, live: Live, outcome: Live) -> Item:
+async def _outcome(ground: Ground, item: Item, live: Live, outcome: Live) -> Item:
     """What would differ, told on the fields that are ours before or after."""
     before, after = _ours_before(live), fields.owned(outcome)
-    if item.managed is not None:
-        # The fields we take over and do not want go when the takeover is written; a dry-run can't be told of it.
-        gone = fields.minus(fields.minus(before, after), fields.others(outcome))
-        outcome = fields.without(outcome, gone)
-    found = _differences(ground, item.manifest, live, outcome, fields.union((before, after)))
     keep = _replicas_to_keep(item, live, before, after)
-    reason = _why(item, live, before, after) if not found or keep is not None else ""
+    if item.managed is not None:
+        # A dry-run can't be told of the takeover: what we take over and do not want goes when it is written.
+        gone = fields.minus(fields.minus(before, after), fields.others(outcome))
+        outcome = await _relieved(ground, item, live, fields.without(outcome, gone))
+    found = _differences(ground, item.manifest, live, outcome, fields.union((before, after)))
+    if keep is not None:
+        found = [each for each in found if each.path != REPLICAS]
+        reason = f"hands its {keep} replicas over to whatever scales it"
+    else:
+        reason = "" if found else _why(item, live, before, after)
     if not found and not reason:
         return item
     change = _change(item.manifest, Action.CHANGE, tuple(found), reason)
     return replace(item, change=change, keep_replicas=keep)
+
+
+async def _relieved(ground: Ground, item: Item, live: Live, without: Live) -> Live:
+    """The object without fields that nobody wants any more, as the server would keep it: with its defaults."""
+    assert item.resource is not None
+    parts = [("/metadata", live["metadata"], without["metadata"], ("labels", "annotations", "finalizers")),
+             ("", live, without, [key for key in {**live, **without} if key not in UNTOLD])]  # fmt: skip
+    steps = [
+        {"path": f"{at}/{key}", **({"op": "add", "value": new[key]} if key in new else {"op": "remove"})}
+        for at, old, new, keys in parts for key in keys if key in old or key in new
+    ]  # fmt: skip
+    path = item.resource.path(item.manifest.namespace, item.manifest.name)
+    return await ground.client.patch(path, JSON_PATCH, steps, {"dryRun": "All", "fieldManager": fields.MANAGER})
 
 
 def _ours_before(live: Live) -> FieldSet:
@@ -323,7 +346,7 @@ def _masked(ground: Ground, manifest: Manifest, part: dict[str, Any]) -> dict[st
 def _why(item: Item, live: Live, before: FieldSet, after: FieldSet) -> str:
     """What an apply changes besides values: who owns what."""
     if item.managed is not None:
-        people = sorted({str(e.get("manager")) for e in fields.managed(live) if e.get("manager") in fields.PEOPLE})
+        people = sorted({str(each.get("manager")) for each in fields.managed(live) if fields.of_people(each)})
         return f"takes the fields of {', '.join(people) or 'an earlier aifctl'}"
     gained, released = fields.minus(after, before), fields.minus(before, after)
     words = []
@@ -341,10 +364,9 @@ def _named(some: FieldSet) -> str:
 
 def _replicas_to_keep(item: Item, live: Live, before: FieldSet, after: FieldSet) -> int | None:
     """Letting go of replicas would set them to 1 until an autoscaler has looked: somebody must hold them meanwhile."""
-    path = ("spec", "replicas")
-    if (item.manifest.group, item.manifest.kind) not in SCALABLE or not fields.holds(before, path):
+    if (item.manifest.group, item.manifest.kind) not in SCALABLE or not fields.holds(before, REPLICAS):
         return None
-    if fields.holds(after, path) or fields.owners(live, path):
+    if fields.holds(after, REPLICAS) or fields.owners(live, REPLICAS):
         return None
     replicas = (live.get("spec") or {}).get("replicas")
     return replicas if isinstance(replicas, int) else None
@@ -362,13 +384,22 @@ def _contested(item: Item, against: tuple[Conflict, ...]) -> Item:
 
 async def _replacing(ground: Ground, item: Item, live: Live, error: ApiError) -> Item:
     manifest = item.manifest
-    reason = f"replace because {', '.join(error.immutable)} can't be changed in place"
-    found = _differences(ground, manifest, live, item.body, fields.owned(live))
+    item = replace(item, body=policy.normal(manifest))
+    found = _differences(ground, manifest, live, item.body, _ours_before(live))
+    reason = f"replace because {', '.join(_fixed(manifest, found, error))} can't be changed in place"
     change = _change(manifest, Action.REPLACE, tuple(found), reason)
     problem = _may_not_replace(ground, item, live, reason)
     if problem is None:
         problem = await _can_not_be_made(ground, item)
     return replace(item, change=change, problems=(problem,) if problem else ())
+
+
+def _fixed(manifest: Manifest, found: Iterable[FieldChange], error: ApiError) -> list[str]:
+    """The paths that the server names; where it names all of `spec`, those of them that differ."""
+    known = [path for path in IMMUTABLE.get((manifest.group, manifest.kind), ())
+             if any(change.path[: len(path)] == path for change in found)]  # fmt: skip
+    parts = {whole: [show_path(path) for path in known if show_path(path[:1]) == whole] for whole in error.immutable}
+    return list(dict.fromkeys(path for whole, inside in parts.items() for path in inside or [whole]))
 
 
 def _may_not_replace(ground: Ground, item: Item, live: Live, reason: str) -> Diagnostic | None:
@@ -386,7 +417,7 @@ def _may_not_replace(ground: Ground, item: Item, live: Live, reason: str) -> Dia
 
 async def _can_not_be_made(ground: Ground, item: Item) -> Diagnostic | None:
     """Before something is deleted, the server says whether its successor would pass: under another name, dry."""
-    body = dict(item.manifest.object)
+    body = dict(policy.normal(item.manifest))
     body["metadata"] = {**item.manifest.metadata, "name": f"{item.manifest.name[:40].rstrip('-.')}-aif-dry"}
     asked = {"dryRun": "All", "fieldManager": fields.MANAGER, "fieldValidation": "Strict"}
     assert item.resource is not None
@@ -398,23 +429,11 @@ async def _can_not_be_made(ground: Ground, item: Item) -> Diagnostic | None:
 
 
 def _compared_here(ground: Ground, item: Item, live: Live) -> Item:
-    """Without the right to ask: our fields as they are against the manifest. Defaults and webhooks are not known."""
-    ground.read_only.add(str(item.identity))
-    scope = fields.owned(live)
-    wanted = fields.project(dict(item.body), scope) if scope else dict(item.body)
-    there = fields.project(dict(live), scope)
-    old, new = _masked(ground, item.manifest, there), _masked(ground, item.manifest, wanted)
-    extra = _beyond(dict(item.body), wanted)
-    found = [c for c in field_changes(old, new) if c.path[:1] not in (("apiVersion",), ("kind",))]
-    if not found and not extra:
-        return item
-    return replace(item, change=_change(item.manifest, Action.CHANGE, tuple(found), extra))
-
-
-def _beyond(body: Mapping[str, Any], known: Mapping[str, Any]) -> str:
-    """Sections of the manifest that we do not own yet."""
-    new = [key for key in body if key not in known and key not in ("apiVersion", "kind", "metadata")]
-    return f"sets {', '.join(new)}" if new else ""
+    """Without the server's help: it may not be asked, or can't be before people's fields are ours."""
+    old, new = (_masked(ground, item.manifest, each) for each in unaided.sides(live, item.body, _ours_before(live)))
+    found = [each for each in field_changes(old, new) if each.path[0] not in ("apiVersion", "kind")]
+    reason = "" if found or item.managed is None else _why(item, live, fields.NOTHING, fields.NOTHING)
+    return replace(item, change=_change(item.manifest, Action.CHANGE, found, reason)) if found or reason else item
 
 
 # Changes

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from aifctl.cluster import discovery, live, prune, snapshot
+from aifctl.cluster import discovery, health, live, prune, snapshot
 from aifctl.cluster.client import Client
-from aifctl.cluster.inventory import Entry, Inventory, Unit
+from aifctl.cluster.inventory import ENDED, Entry, Inventory, Unit
 from aifctl.cluster.live import Choices, Ground, Item, Wanted
 from aifctl.cluster.policy import Policy
 from aifctl.cluster.prune import Pruning, Removal
@@ -18,6 +18,7 @@ from aifctl.cluster.records import Record, Records
 from aifctl.diagnostics import Diagnostic, Severity
 from aifctl.manifest import Identity
 from aifctl.plan.change import Action, Change, ChangeSet
+from aifctl.plan.diff import is_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,10 @@ def is_stale(item: Item) -> bool:
     if item.action is not Action.UNCHANGED or item.live is None:
         return False
     entry = item.entry
-    return entry is None or entry.uid != item.live["metadata"]["uid"]
+    if entry is None or entry.uid != item.live["metadata"]["uid"]:
+        return True
+    # A run's end must be on record before its time to live is over: else it would be made again.
+    return is_run(item.manifest) and entry.observed != ENDED and health.ended(item.live)
 
 
 def _read(known: Mapping[Unit, Record], request: Request) -> Iterable[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -45,16 +46,36 @@ def yielded(conflict: Conflict) -> bool:
     return bool(QUEUED.fullmatch(conflict.field)) and conflict.manager in QUEUE_MANAGERS
 
 
+BUILT_IN = re.compile(r"|apps|autoscaling|batch|policy|(?!.*x-k8s).*\.k8s\.io")
+"""Groups of kinds to which a null is a field that is left out; to a custom kind it may be a value."""
+
+
+def normal(manifest: Manifest) -> Mapping[str, Any]:
+    """The object as the server would keep it, so that we own what we mean: no nulls, a Secret's `stringData` as `data`
+    (else it stays for ever, and its drift is not seen), no status; the object itself where there is nothing to do."""
+    found = manifest.object
+    if BUILT_IN.fullmatch(manifest.group) and _has_null(found):
+        found = _without_nulls(found)
+    if "status" in found:
+        found = {key: value for key, value in found.items() if key != "status"}
+    if manifest.kind == "Secret" and not manifest.group and isinstance(found.get("stringData"), dict):
+        plain = {name: base64.b64encode(str(text).encode()).decode() for name, text in found["stringData"].items()}
+        found = {key: value for key, value in found.items() if key != "stringData"}
+        found = {**found, "data": {**(found.get("data") or {}), **plain}}
+    return found
+
+
 def adapted(manifest: Manifest, live: Mapping[str, Any] | None, policy: Policy) -> Mapping[str, Any]:
     """What is sent: the manifest without fields that are left to others.
 
     A field that another manager owns is left out. One that nobody else owns keeps its live value: leaving it out would
     delete it. On an object that is not there yet everything is sent.
     """
+    found = normal(manifest)
     rules = policy.ignored(manifest.kind, manifest.group, manifest.name)
     if not rules or live is None:
-        return manifest.object
-    body: dict[str, Any] = deepcopy(dict(manifest.object))
+        return found
+    body: dict[str, Any] = deepcopy(dict(found))
     foreign = fields.others(live)
     for steps in rules:
         _leave(body, live, foreign, steps)
@@ -135,3 +156,16 @@ def _owned_inside(foreign: Any, body: Any, key: Any) -> Any:
 
 def _remove(body: Any, key: Any) -> None:
     del body[key]
+
+
+def _has_null(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(_has_null(item) for item in (value.values() if isinstance(value, dict) else value))
+    return value is None
+
+
+def _without_nulls(value: Any) -> Any:
+    """In mappings; a null in a list is the server's to refuse."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

@@ -21,6 +21,7 @@ from aifctl.manifest import Identity, Manifest
 from aifctl.plan.change import Action, Change, FieldChange, Op
 from aifctl.plan.diff import KEPT, LEFT, SYNC_OPTIONS, is_run
 from aifctl.plan.masking import Masking
+from aifctl.render.ownership import ENVIRONMENT
 
 HOLDERS = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim"})
 """Kinds that take others' objects or data along: deleted only by who says so."""
@@ -104,6 +105,8 @@ def _kept(pruning: Pruning, entry: Entry, live: Live) -> tuple[str, bool] | None
     home = pruning.homes.get(entry.identity) or unit_of(live, pruning.unit.environment)
     if home is not None and home != pruning.unit:
         return f"handed over to {home}", False
+    if home is None and notes.get(ENVIRONMENT):
+        return f"handed over to environment {notes[ENVIRONMENT]}", False
     tool = next((tool for key, tool in OTHER_TOOLS.items() if key in notes), None)
     if tool is not None:
         return f"handed over to {tool}", False
