@@ -79,6 +79,8 @@ class Options:
     release_hold: bool = False
     """Somebody wants a held tree all the same."""
     account: Callable[[Unit], Account] = lambda unit: OURSELVES
+    stopping: Callable[[], bool] = lambda: False
+    """Whether to end here: the object that is being written is the last, and what was done is put on record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +257,8 @@ class _Unit:
 
     async def _sent(self, unit: Unit, item: Item) -> Diagnostic | None:
         await self._check_lease()
+        if self.options.stopping():
+            return _stopped(item.identity)
         client = self.plan.ground.client.acting_as(self.options.account(unit))
         try:
             what, found = await self._written(client, item)
@@ -335,7 +339,8 @@ class _Unit:
         clean = True
         for removal in going:
             await self._check_lease()
-            gone, problem = await prune.delete(client, removal)
+            stopped = _stopped(removal.entry.identity) if self.options.stopping() else None
+            gone, problem = (False, stopped) if stopped else await prune.delete(client, removal)
             if problem is not None:
                 self.findings.append(problem)
                 clean = False
@@ -413,6 +418,8 @@ class _Unit:
         last = inventory.revisions[-1] if inventory.revisions else None
         if last is not None and (last.tree, last.outcome) == (tree, outcome):
             return inventory  # drift was repaired: nothing new for the history
+        if outcome == "failed" and options.stopping():
+            return inventory  # who goes on with it says what becomes of it
         return inventory.with_revision(
             Revision(
                 number=0,
@@ -559,6 +566,10 @@ def _of_conflicts(item: Item, error: ApiError) -> Diagnostic | None:
 
 def _finding(error: ApiError | Unreachable, what: str) -> Diagnostic:
     return error.finding() if isinstance(error, Unreachable) else error.finding(what)
+
+
+def _stopped(identity: Identity) -> Diagnostic:
+    return Diagnostic("AIF774", f"{identity} was not written: aifctl was told to stop", "the next start goes on")
 
 
 def failed(outcomes: Iterable[Outcome]) -> bool:

@@ -8,6 +8,7 @@ what others set is no drift, and a field of ours is never overlooked.
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -99,6 +100,8 @@ class Ground:
     salt: bytes
     read_only: set[str] = field(default_factory=set)
     """Identities that were compared without the server's help, for want of the right to ask."""
+    elsewhere: Mapping[Identity, Unit] = field(default_factory=dict)
+    """Homes of objects whose units are not planned here."""
 
     @cached_property
     def masks(self) -> Masking:
@@ -120,7 +123,7 @@ class Ground:
 
     @cached_property
     def homes(self) -> Mapping[Identity, Unit]:
-        return {m.identity: each.unit for each in self.wanted for m in each.manifests}
+        return ChainMap({m.identity: each.unit for each in self.wanted for m in each.manifests}, {**self.elsewhere})
 
 
 async def compare(ground: Ground, wanted: Wanted, inventory: Inventory) -> list[Item]:

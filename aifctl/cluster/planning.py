@@ -110,7 +110,7 @@ async def plan(client: Client, records: Records, request: Request) -> Plan:
     ground = Ground(client, seen, request.policy, request.choices, request.wanted, salt)
     planned = await asyncio.gather(*(_unit(ground, request, each, known) for each in request.wanted))
     gone = _gone(request, known)
-    cap = _too_many_gone(request, known, gone)
+    cap = too_many_gone(request, known, gone)
     left = [_gone_unit(ground, request, known[unit], cap) for unit in gone]
     units = sorted([*planned, *left], key=lambda each: each.unit)
     return Plan(request=request, ground=ground, units=tuple(units), problems=(*damaged, *_reduced(ground)))
@@ -119,14 +119,18 @@ async def plan(client: Client, records: Records, request: Request) -> Plan:
 async def again(plan: Plan, unit: UnitPlan, records: Records) -> UnitPlan:
     """One unit's plan anew, because somebody else has written its inventory in between."""
     record = await records.one(unit.unit)
-    manifests = unit.wanted.manifests if unit.wanted is not None else ()
-    ground, request = plan.ground, plan.request
-    seen = await snapshot.take(ground.client, ground.snapshot.discovery, request.environment, manifests,
-                               record.inventory.entries)  # fmt: skip
+    return await alone(plan.ground, plan.request, record, unit.wanted)
+
+
+async def alone(ground: Ground, request: Request, record: Record, wanted: Wanted | None) -> UnitPlan:
+    """One unit's plan, from reads of its own objects; `wanted` None for one that is gone from Git."""
+    manifests = wanted.manifests if wanted is not None else ()
+    known = ground.snapshot.discovery
+    seen = await snapshot.single(ground.client, known, manifests, record.inventory.entries)
     fresh = replace(ground, snapshot=seen)
-    if unit.wanted is None:
+    if wanted is None:
         return _gone_unit(fresh, request, record, None)
-    return await _unit(fresh, request, unit.wanted, {unit.unit: record})
+    return await _unit(fresh, request, wanted, {wanted.unit: record})
 
 
 def is_stale(item: Item) -> bool:
@@ -205,7 +209,7 @@ def _too_many(request: Request, record: Record, removed: list[Removal]) -> list[
                        f"{most}", hint)]  # fmt: skip
 
 
-def _too_many_gone(request: Request, known: Mapping[Unit, Record], gone: list[Unit]) -> Diagnostic | None:
+def too_many_gone(request: Request, known: Mapping[Unit, Record], gone: list[Unit]) -> Diagnostic | None:
     """Half of an environment does not leave by one commit unless somebody says so; a wrong folder looks like that."""
     models = [unit for unit in known if unit.model]
     count = sum(bool(unit.model) for unit in gone)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,28 @@ async def take(
         if live is not None:
             found[identity] = live
     return Snapshot(discovery, found)
+
+
+async def single(
+    client: Client, discovery: Discovery, wanted: Iterable[Manifest], entries: Iterable[Entry]
+) -> Snapshot:
+    """As `take`, by a read an object: for the few objects of one unit. Raises ApiError, Unreachable."""
+    places = dict(_places(discovery, wanted, entries))
+    found = await _each(client, list(places), places)
+    there = {identity: live for identity, live in zip(places, found, strict=True) if live is not None}
+    return Snapshot(discovery, there)
+
+
+def _places(
+    discovery: Discovery, wanted: Iterable[Manifest], entries: Iterable[Entry]
+) -> Iterator[tuple[Identity, Resource]]:
+    """What is wanted comes last: the version of its manifest counts."""
+    for entry in entries:
+        if (resource := discovery.of_kind(entry.identity.group, entry.identity.kind, entry.version)) is not None:
+            yield entry.identity, resource
+    for manifest in wanted:
+        if (resource := discovery.find(manifest.api_version, manifest.kind)) is not None:
+            yield manifest.identity, resource
 
 
 def identity_of(live: Live) -> Identity:

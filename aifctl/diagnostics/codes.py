@@ -210,6 +210,17 @@ CODES: dict[str, Code] = {
         ("AIF761", "there is no revision to go back to"),
         ("AIF762", "a revision's commit can't be had"),
         ("AIF763", "a former commit compiles to other manifests"),
+        # 770-789: reconcile
+        ("AIF770", "the Git repository can't be fetched"),
+        ("AIF771", "a commit can't be compiled at all"),
+        ("AIF772", "a model is frozen"),
+        ("AIF773", "another reconciler leads"),
+        ("AIF774", "an apply was stopped"),
+        ("AIF775", "two models want one object"),
+        ("AIF776", "the platform's objects need the admin account"),
+        ("AIF777", "a model is suspended"),
+        ("AIF778", "a model is outside of its namespace"),
+        ("AIF779", "a port can't be listened on"),
         # 800-819: steps
         ("AIF800", "a step's arguments can't be read"),
         ("AIF801", "a step lacks an input"),
