@@ -12,6 +12,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Access:
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             if self.certificate is not None:
                 _load_certificate(context, *self.certificate)
-        except (ssl.SSLError, ValueError) as error:
+        except (ssl.SSLError, ValueError, TypeError) as error:
             raise _unusable(self.context or self.server, f"a certificate can't be read: {error}") from None
         return context
 
@@ -184,17 +185,35 @@ def _by_plug_in(access: Access, paths: list[Path], context: str) -> Access:
 
     settings = client.Configuration()
     try:
-        config.load_kube_config(  # type: ignore[no-untyped-call]
-            os.pathsep.join(map(str, paths)), context, settings, persist_config=False
-        )
+        with _logged() as said:
+            config.load_kube_config(  # type: ignore[no-untyped-call]
+                os.pathsep.join(map(str, paths)), context, settings, persist_config=False
+            )
     except (config.ConfigException, OSError) as error:
         raise _unusable(context, f"its login plug-in failed: {error}") from None
-    token = settings.get_api_key_with_prefix("authorization") or ""
+    token = settings.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
     files = settings.cert_file, settings.key_file
     certificate = (_read(Path(files[0])), _read(Path(files[1]))) if files[0] and files[1] else None
     if not token and certificate is None:
-        raise _unusable(context, "its login plug-in gave neither a token nor a certificate")
+        told = f": {'; '.join(said)}" if said else ""
+        raise _unusable(context, f"its login plug-in gave neither a token nor a certificate{told}")
     return replace(access, token=token.removeprefix("Bearer "), certificate=certificate)
+
+
+@contextmanager
+def _logged() -> Iterator[list[str]]:
+    """What the `kubernetes` package has to say about a plug-in goes to the root logger, and nowhere else."""
+    import logging
+
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield said
+    finally:
+        root.removeHandler(handler)
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
