@@ -174,11 +174,11 @@ class Cluster:
             if refused.status != 404:
                 raise
 
-    def wait(self, wanted: Object, until: Callable[[Object], object] = bool, *, seconds: float = 20) -> Object:
+    def wait(self, wanted: Object, until: Callable[[Object], object] = bool, *, seconds: float = 60) -> Object:
         """Look until the object is there and `until` of it is true; fails with what it last was."""
         return self._look(wanted, lambda live: live is not None and until(live), seconds) or {}
 
-    def wait_gone(self, wanted: Object, *, seconds: float = 20) -> None:
+    def wait_gone(self, wanted: Object, *, seconds: float = 60) -> None:
         """Look until the object is there no more; fails with what it last was."""
         self._look(wanted, lambda live: live is None, seconds)
 

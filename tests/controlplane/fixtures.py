@@ -25,7 +25,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
     """The control plane of this test run; tests keep to a namespace of their own."""
     from tests.controlplane.keeper import shared_control_plane
 
-    with _or_skip(), shared_control_plane(_of_this_run(tmp_path_factory)) as cluster:
+    with or_skip(), shared_control_plane(_of_this_run(tmp_path_factory)) as cluster:
         yield cluster
 
 
@@ -34,7 +34,7 @@ def bare_control_plane() -> Iterator[ControlPlane]:
     """An etcd and an API server for one module alone, to stop, start and break."""
     from tests.controlplane.plane import ControlPlane
 
-    with _or_skip(), ControlPlane(controllers=False) as plane:
+    with or_skip(), ControlPlane(controllers=False) as plane:
         yield plane
 
 
@@ -85,7 +85,8 @@ def _of_this_run(factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def _or_skip() -> Iterator[None]:
+def or_skip() -> Iterator[None]:
+    """Skip where no control plane can be had; fail where AIFCTL_REQUIRE_CLUSTER=1 says that there must be one."""
     try:
         yield
     except MissingBinaries as error:

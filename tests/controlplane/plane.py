@@ -40,7 +40,7 @@ from tests.controlplane.cluster import Cluster, kubeconfig
 from tests.controlplane.stages import stages
 
 TOKENS = {"admin": "system:masters", "nobody": "nobodies"}
-START_SECONDS = 60
+START_SECONDS = 120
 _PR_SET_PDEATHSIG = 1
 # Below what Linux gives to outgoing connections, so that nobody takes the port of a stopped API server.
 _PORTS = range(20000, 32000)
@@ -90,7 +90,8 @@ class ControlPlane(Cluster):
 
     def stop(self) -> None:
         """End every process; the folder goes too unless it was given."""
-        self.client.close()
+        if "client" in self.__dict__:  # made on first use
+            self.client.close()
         for process in self._processes.values():
             process.kill()
         for process in self._processes.values():

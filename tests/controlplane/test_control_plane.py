@@ -8,6 +8,7 @@ import json
 import os
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import yaml
 
 from tests.controlplane import binaries, fixtures
 from tests.controlplane.cluster import Cluster, Object, Refused, path_of
-from tests.controlplane.plane import ControlPlane
+from tests.controlplane.plane import CannotStart, ControlPlane
 from tests.controlplane.proxy import EXPIRED_EVENT, Call, Cut, FaultProxy, Forward, Respond, Rule, Seen, Truncate
 from tests.controlplane.stages import simulate
 from tests.controlplane.webhooks import Webhooks
@@ -185,9 +186,58 @@ class TestCustomResources:
         with pytest.raises(Refused, match="replicatedJobs"):
             control_plane.apply({**job, "spec": {"replicatedJobs": "two"}}, force=True)
 
+    def test_every_definition_is_served(self, crds: Cluster) -> None:
+        names = fixtures.install_crds(crds)
+        assert len(names) == len(list(fixtures.crds_folder().glob("*/*.yaml")))
+        assert set(names) <= crds.discovered()
+
     def test_one_that_is_not_there_is_named(self, control_plane: Cluster) -> None:
         with pytest.raises(LookupError, match="no CRD nothing"):
             fixtures.install_crds(control_plane, "nothing.example")
+
+
+class TestSharing:
+    def test_it_outlives_its_first_user_and_ends_with_the_last(self, control_plane: Cluster, tmp_path: Path) -> None:
+        program = "import sys, time; from pathlib import Path; from tests.controlplane.keeper import *\n"
+        program += "with shared_control_plane(Path(sys.argv[1])) as one: print(one.url, flush=True); time.sleep(60)"
+        users = [_run(program, tmp_path) for _ in range(2)]
+        url, other = (_line(user) for user in users)
+        assert url == other != control_plane.url
+        _kill(users[0])
+        tls = ssl.create_default_context(cafile=str(next(tmp_path.glob("plane-*/ca.crt"))))
+        assert httpx.get(f"{url}/readyz", verify=tls).status_code == 401
+        _kill(users[1])
+        with binaries.locked(tmp_path / "users.lock"), pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/readyz", verify=tls)
+
+    def test_without_programs_tests_skip_and_fail_where_a_cluster_is_required(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def needs_programs() -> None:
+            with fixtures.or_skip():
+                raise binaries.MissingBinaries("no Go here")
+
+        monkeypatch.delenv("AIFCTL_REQUIRE_CLUSTER", raising=False)
+        with pytest.raises(pytest.skip.Exception, match="no Go here"):
+            needs_programs()
+        monkeypatch.setenv("AIFCTL_REQUIRE_CLUSTER", "1")
+        with pytest.raises(pytest.fail.Exception, match="no Go here"):
+            needs_programs()
+
+
+def _run(program: str, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, str(folder)]
+    return subprocess.Popen(command, cwd=fixtures.ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
 
 
 class TestRestart:
@@ -210,8 +260,6 @@ class TestRestart:
             program.chmod(0o755)
         monkeypatch.setenv("KUBEBUILDER_ASSETS", str(programs))
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        from tests.controlplane.plane import CannotStart
-
         with pytest.raises(CannotStart, match="no disk left"), ControlPlane(controllers=False):
             pass
 
@@ -221,8 +269,8 @@ class TestRestart:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
-        with pytest.raises(binaries.MissingBinaries, match=r"etcd .* needs Go"):
-            binaries.binaries()
+        with pytest.raises(binaries.MissingBinaries, match=r"etcd .* needs Go"), ControlPlane(controllers=False):
+            pass
 
 
 @pytest.fixture
