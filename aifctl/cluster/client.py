@@ -34,6 +34,8 @@ FIRST = 3.0
 CONNECT = 5.0
 ANSWER = 65.0
 """Seconds without a byte; the server gives up on a request after 60."""
+ONCE = 5.0
+"""Seconds for what is asked once, and done without where it does not come."""
 PAGE = 500
 BUSY = frozenset({429, 500, 502, 503, 504})
 RENEWALS = 2
@@ -159,8 +161,13 @@ class Client:
         return await self.request("DELETE", path, None, body)
 
     async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
-        """What is no JSON: a pod's log."""
-        return (await self._tried(_Request("GET", path, params))).decode("utf-8", "replace")
+        """What is no JSON: a pod's log. Asked once: its node may be away, and an answer without it is worth more than a
+        late one."""
+        try:
+            async with asyncio.timeout(ONCE):
+                return (await self._once(_Request("GET", path, params))).decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(self.access.server, _said(error)) from None
 
     async def request(
         self,

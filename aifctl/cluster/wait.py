@@ -127,7 +127,7 @@ async def _log(client: Client, path: str, trouble: Trouble) -> list[str]:
     for previous in ("true", "false") if trouble.restarts else ("false",):
         try:
             text = await client.text(path, {**asked, "previous": previous})
-        except ApiError:
+        except (ApiError, Unreachable):
             continue
         if text.strip():
             return text.rstrip().splitlines()[-LOG_LINES:]
