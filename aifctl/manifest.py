@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -58,6 +58,7 @@ class Manifest:
     """One Kubernetes object as plain values. `object` is not to be changed after it is wrapped."""
 
     object: Mapping[str, Any]
+    _digest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises ValueError for what is no Kubernetes object."""
@@ -115,8 +116,10 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """sha256 of the object's values, whatever the order of its keys."""
-        return digests.of_value(self.object)
+        """sha256 of the object's values, whatever the order of its keys. Computed once."""
+        if not self._digest:
+            self._digest.append(digests.of_value(self.object))
+        return self._digest[0]
 
     def to_yaml(self) -> str:
         """Canonical YAML. Raises ValueError for values that YAML or Kubernetes can't carry (see `to_yaml`)."""

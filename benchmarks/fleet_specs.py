@@ -13,9 +13,9 @@ ENVIRONMENT = "both"
 TENANTS = 20
 
 
-def write(folder: Path, models: int) -> None:
+def write(folder: Path, models: int, deliverer: str = "argocd") -> None:
     """Platform, specs, code and release files of `models` models below the folder."""
-    (folder / "platform.yaml").write_text(_platform())
+    (folder / "platform.yaml").write_text(_platform(deliverer))
     releases = folder / "releases" / ENVIRONMENT
     releases.mkdir(parents=True)
     for number in range(models):
@@ -44,9 +44,9 @@ def model(number: int, epochs: int = 5) -> str:
     )
 
 
-def _platform() -> str:
+def _platform(deliverer: str) -> str:
     tenants = "\n".join(f"    - {{name: team-{number:02d}}}" for number in range(TENANTS))
-    return PLATFORM.format(environment=ENVIRONMENT, tenants=tenants, image=_hex("image", 0))
+    return PLATFORM.format(environment=ENVIRONMENT, tenants=tenants, deliverer=deliverer, image=_hex("image", 0))
 
 
 def _release(number: int) -> str:
@@ -76,7 +76,7 @@ spec:
       roles: [train, serve]
       cluster: {{context: fleet}}
       namespace: "{{tenant}}"
-      deliverer: argocd
+      deliverer: {deliverer}
       capabilities: {{argo-workflows: "4.1", metrics-server: "0.8"}}
       store: {{uri: "s3://fleet-models", credentials: store-credentials}}
   tracking: {{mlflow: "http://mlflow.aif-system:5000"}}

@@ -169,7 +169,7 @@ def _gone_unit(ground: Ground, request: Request, record: Record, cap: Diagnostic
 
 
 def _pruning(ground: Ground, unit: Unit) -> Pruning:
-    return Pruning(unit=unit, snapshot=ground.snapshot, homes=ground.homes, masks=ground.masks)
+    return Pruning(unit=unit, snapshot=ground.snapshot, homes=ground.homes, masks=lambda: ground.masks)
 
 
 def _gone(request: Request, known: Mapping[Unit, Record]) -> list[Unit]:

@@ -6,7 +6,7 @@ on record and says that it is ours. Everything that is not certain is kept and s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aifctl.cluster import fields
@@ -48,7 +48,8 @@ class Pruning:
     snapshot: Snapshot
     homes: Mapping[Identity, Unit]
     """Where each object that is wanted belongs now."""
-    masks: Masking
+    masks: Callable[[], Masking]
+    """Asked for only where there is something to show."""
     runs: bool = False
     """Runs too (destroy)."""
     holders: bool = False
@@ -91,7 +92,7 @@ def _removal(pruning: Pruning, entry: Entry) -> Removal:
         reason, remembered = kept
         change = _change(pruning, entry, Action.UNCHANGED, (), reason)
         return Removal(entry=entry, change=change, resource=resource, live=live, remembered=remembered)
-    whole = FieldChange((), Op.REMOVE, pruning.masks.of(Manifest(live)), None)
+    whole = FieldChange((), Op.REMOVE, pruning.masks().of(Manifest(live)), None)
     change = _change(pruning, entry, Action.DELETE, (whole,), "no longer wanted")
     return Removal(entry=entry, change=change, resource=resource, live=live, delete=True, remembered=True)
 

@@ -41,16 +41,20 @@ class Door:
 def run(environment: Environment, door: Door, act: Callable[[Client, Records], Awaitable[Result]]) -> Result:
     """Does something with an environment's cluster. Raises Report for all that can go wrong on the way there."""
 
-    async def whole() -> Result:
+    result: list[Result] = []
+
+    async def whole() -> None:
+        # Not as the task's own result: when the loop is closed Python 3.11 writes that out in full, and drops the text.
         async with connected(environment, door) as (client, records):
-            return await act(client, records)
+            result.append(await act(client, records))
 
     try:
-        return asyncio.run(whole())
+        asyncio.run(whole())
     except Unreachable as error:
         raise Report(error.finding()) from None
     except ApiError as error:
         raise Report(error.finding(f"environment {environment.name}")) from None
+    return result[0]
 
 
 @asynccontextmanager

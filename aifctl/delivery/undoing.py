@@ -96,7 +96,7 @@ async def _plan(environment: Environment, client: Client, records: Records, what
 
 def _unit(ground: Ground, record: Record, data: bool) -> UnitPlan:
     unit = record.inventory.unit
-    rules = Pruning(unit=unit, snapshot=ground.snapshot, homes={}, masks=ground.masks, runs=True, holders=data)
+    rules = Pruning(unit=unit, snapshot=ground.snapshot, homes={}, masks=lambda: ground.masks, runs=True, holders=data)
     removed = prune.removals(rules, record.inventory, frozenset())
     return UnitPlan(unit=unit, wanted=None, record=record, removals=tuple(removed))
 
