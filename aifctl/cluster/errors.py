@@ -11,6 +11,7 @@ from typing import Any
 from aifctl.diagnostics import Diagnostic
 
 _IMMUTABLE = re.compile(r"field is immutable|is immutable|updates to \S+ spec for fields other than|may not be changed|"
+                        r"may not change once set|updates may not change fields other than|"
                         r"cannot change roleRef|Forbidden: (?:may not change|updates? )", re.IGNORECASE)  # fmt: skip
 _MALFORMED = re.compile(r"^failed to create typed ")
 """A 500 for ever: the object does not fit its schema (structured-merge-diff says it as a plain error)."""

@@ -388,7 +388,7 @@ def _contested(item: Item, against: tuple[Conflict, ...]) -> Item:
 async def _replacing(ground: Ground, item: Item, live: Live, error: ApiError) -> Item:
     manifest = item.manifest
     item = replace(item, body=policy.normal(manifest))
-    found = _differences(ground, manifest, live, item.body, _ours_before(live))
+    found = _told_here(ground, item, live)
     reason = f"replace because {', '.join(_fixed(manifest, found, error))} can't be changed in place"
     change = _change(manifest, Action.REPLACE, tuple(found), reason)
     problem = _may_not_replace(ground, item, live, reason)
@@ -433,10 +433,14 @@ async def _can_not_be_made(ground: Ground, item: Item) -> Diagnostic | None:
 
 def _compared_here(ground: Ground, item: Item, live: Live) -> Item:
     """Without the server's help: it may not be asked, or can't be before people's fields are ours."""
-    old, new = (_masked(ground, item.manifest, each) for each in unaided.sides(live, item.body, _ours_before(live)))
-    found = [each for each in field_changes(old, new) if each.path[0] not in ("apiVersion", "kind")]
+    found = _told_here(ground, item, live)
     reason = "" if found or item.managed is None else _why(item, live, fields.NOTHING, fields.NOTHING)
     return replace(item, change=_change(item.manifest, Action.CHANGE, found, reason)) if found or reason else item
+
+
+def _told_here(ground: Ground, item: Item, live: Live) -> list[FieldChange]:
+    old, new = (_masked(ground, item.manifest, each) for each in unaided.sides(live, item.body, _ours_before(live)))
+    return [each for each in field_changes(old, new) if each.path[0] not in ("apiVersion", "kind")]
 
 
 # Changes

@@ -17,20 +17,15 @@ from aifctl.cluster import fields
 from aifctl.cluster.fields import FieldSet
 from aifctl.plan.fields import ANY_LIST, MERGE_KEYS
 
-QUANTITIES = {
-    ("requests",),
-    ("limits",),
-    ("hard",),
-    ("capacity",),
-    ("default",),
-    ("defaultRequest",),
-    ("max",),
-    ("min",),
-}
+QUANTITIES = {(name,) for name in ("requests", "limits", "hard", "capacity", "default", "defaultRequest", "max", "min")}
 """Mappings whose values are quantities."""
 A_QUANTITY = frozenset({"sizeLimit", "divisor", "nominalQuota", "borrowingLimit", "lendingLimit"})
-FILLED_IN = frozenset({"apiVersion", "apiGroup", "protocol", "divisor", "mode", "defaultMode", "expirationSeconds",
-                       "pathType", "scheme", "optional"})  # fmt: skip
+FILLED_IN = frozenset(
+    {
+        "apiVersion", "kind", "apiGroup", "protocol", "divisor", "mode", "defaultMode", "optional", "expirationSeconds",
+        "pathType", "scheme", "volumeMode", "status", "creationTimestamp",
+    }
+)  # fmt: skip
 """What the server adds inside of a mapping or list that has one owner as a whole, so that managedFields can't tell."""
 _SUFFIXES = {
     **{suffix: Decimal(1000) ** power for power, suffix in enumerate(("", "k", "M", "G", "T", "P", "E"))},
