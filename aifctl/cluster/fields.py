@@ -132,7 +132,8 @@ def project(value: Any, fields: FieldSet) -> Any:
 def observed(found: Mapping[str, Any], fields: FieldSet | None = None) -> str:
     """Digest of what we own of a live object: it moves when somebody changes, drops or takes over one of our fields."""
     mine = owned(found) if fields is None else fields
-    return digest.of_value({"fields": mine, "values": project(dict(found), mine)})[:24]
+    text = json.dumps([mine, project(dict(found), mine)], sort_keys=True, separators=(",", ":"))
+    return digest.of_text(text)[:24]
 
 
 def migrated(found: Mapping[str, Any], manager: str = MANAGER) -> list[Mapping[str, Any]] | None:

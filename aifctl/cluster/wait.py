@@ -21,6 +21,16 @@ from aifctl.manifest import Identity
 
 TICK = 1.0
 LOG_LINES = 20
+LOOK = 5.0
+"""Seconds between two looks at the pods of a workload that is not healthy."""
+HOPELESS = frozenset(
+    {"ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CrashLoopBackOff"}
+)
+"""What pods hardly come out of by themselves."""
+PATIENCE = 60.0
+"""Seconds that pods may be so before the wait gives up: a registry has its moments, a neighbour may start later."""
+CRASHES = 3
+"""Restarts before a crash counts as more than an accident."""
 
 
 @dataclass(slots=True)
@@ -32,6 +42,9 @@ class _Awaited:
     allowed: float
     seen: bool = False
     failing_since: float | None = None
+    hopeless_since: float | None = None
+    looked: float = float("-inf")
+    trouble: Trouble | None = None
     health: Health = field(default_factory=lambda: health.assess(None))
 
 
@@ -54,7 +67,8 @@ class Waiter:
         last = time.monotonic()
         while awaited:
             now = time.monotonic()
-            awaited = [each for each in awaited if not self._is_settled(each, now - last)]
+            settled = await asyncio.gather(*(self._is_settled(each, now, now - last) for each in awaited))
+            awaited = [each for each, done in zip(awaited, settled, strict=True) if not done]
             last = now
             bad = [(each, verdict) for each in awaited if (verdict := _verdict(each, now)) is not None]
             if bad:
@@ -75,13 +89,20 @@ class Waiter:
             await self.observer.changed(TICK)
         return list(left)
 
-    def _is_settled(self, each: _Awaited, passed: float) -> bool:
+    async def _is_settled(self, each: _Awaited, now: float, passed: float) -> bool:
         live = self.observer.objects.get(each.identity)
-        each.health = health.assess(live, datetime.now(UTC))
+        verdict = health.assess(live, datetime.now(UTC))
         each.seen = each.seen or live is not None
-        if each.health.state is not State.QUEUED:
+        if verdict.state is not State.QUEUED:
             each.left -= passed
-        return health.settled(live, each.health)
+        settled = health.settled(live, verdict)
+        run = health.is_run(each.identity.group, each.identity.kind)
+        if live is not None and not run and (settled or now - each.looked >= LOOK):
+            # A workload's own status may call it well while its pods crash.
+            each.trouble, each.looked = await pods_trouble(self.client, live), now
+        each.health = health.blame(verdict, each.trouble)
+        each.hopeless_since = (each.hopeless_since or now) if _is_hopeless(each.trouble) else None
+        return settled and health.settled(live, each.health)
 
     async def _explained(self, each: _Awaited, verdict: str) -> Diagnostic:
         subject = Subject(each.identity.kind, each.identity.name, each.identity.namespace)
@@ -99,20 +120,33 @@ class Waiter:
 
 async def trouble_of(client: Client, live: Live | None) -> tuple[Trouble | None, list[str]]:
     """What ails a workload's pods, and the last lines of the worst container, as far as we may read them."""
-    labels = health.selector(live) if live is not None else None
-    if live is None or not labels:
-        return None, []
-    namespace = live["metadata"].get("namespace", "")
-    path = f"/api/v1/namespaces/{namespace}/pods"
+    trouble = await pods_trouble(client, live) if live is not None else None
+    if live is None or trouble is None or not trouble.container:
+        return trouble, []
+    return trouble, await _log(client, f"{_pods(live)}/{trouble.pod}/log", trouble)
+
+
+async def pods_trouble(client: Client, live: Live) -> Trouble | None:
+    """The worst that ails a workload's pods; None where nothing does, it has no pods, or we may not read them."""
+    labels = health.selector(live)
+    if not labels:
+        return None
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     try:
-        pods, _ = await client.items(path, {"labelSelector": selector})
-        trouble = health.stuck(pods)
-        if trouble is None or not trouble.container:
-            return trouble, []
-        return trouble, await _log(client, f"{path}/{trouble.pod}/log", trouble)
+        pods, _ = await client.items(_pods(live), {"labelSelector": selector})
     except (ApiError, Unreachable):
-        return None, []
+        return None
+    return health.stuck(pods)
+
+
+def _pods(live: Live) -> str:
+    return f"/api/v1/namespaces/{live['metadata'].get('namespace', '')}/pods"
+
+
+def _is_hopeless(trouble: Trouble | None) -> bool:
+    if trouble is None or trouble.phase not in HOPELESS:
+        return False
+    return trouble.phase != "CrashLoopBackOff" or trouble.restarts >= CRASHES
 
 
 def with_log(found: Diagnostic, lines: list[str]) -> Diagnostic:
@@ -145,6 +179,8 @@ def _verdict(each: _Awaited, now: float) -> str | None:
             return "failed"
         return None
     each.failing_since = None
+    if each.hopeless_since is not None and now - each.hopeless_since >= PATIENCE:
+        return "failed"
     return "late" if each.left <= 0 else None
 
 
