@@ -172,7 +172,7 @@ class _Unit:
         held = unit.inventory.held
         if unit.wanted is not None and held and held == unit.wanted.tree and not self.options.release_hold:
             hint = "commit a change of this model, or `--release-hold` to try the same again"
-            problem = Diagnostic("AIF760", f"{unit.unit} is held: this tree failed before and was rolled back", hint)
+            problem = Diagnostic("AIF760", f"{unit.unit} is held: what Git has was rolled back", hint)
             return Outcome(unit=unit.unit, result=Result.HELD, findings=(problem,), tree=unit.wanted.tree)
         if unit.blocked:
             return Outcome(unit=unit.unit, result=Result.REFUSED, findings=unit.findings)
@@ -325,6 +325,8 @@ class _Unit:
         awaited = [(item.identity, item.resource) for item in unit.items if item.resource is not None]
         if unmade := [item for item in unit.items if item.resource is None]:
             awaited += [(item.identity, await self._now_known(item.manifest)) for item in unmade]
+        if not awaited:
+            return []
         self._tell(unit.unit, "waiting")
         found = await self.waiter.until_healthy(awaited, self.options.timeout)
         if not found:

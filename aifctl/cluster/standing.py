@@ -129,7 +129,7 @@ def _sync(record: Record, git: Git | None, drifted: tuple[Identity, ...]) -> tup
     if git is not None and unit.model in git.broken:
         return Sync.BROKEN, "its spec does not compile: `aifctl validate`"
     if inventory.held and (wanted is None or wanted == inventory.held):
-        return Sync.HELD, "its newest revision failed and was rolled back"
+        return Sync.HELD, "what Git has was rolled back; a change of the model in Git ends it"
     if git is not None and git.complete and wanted is None:
         return Sync.GONE, "the next apply prunes it"
     if last is not None and last.outcome == "failed":

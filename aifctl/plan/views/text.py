@@ -15,6 +15,8 @@ MARKS = {Action.CREATE: "+", Action.CHANGE: "~", Action.REPLACE: "±", Action.DE
 COLOURS = {"+": "32", "-": "31", "~": "33", "±": "35", "=": "2", "@": "36", "bold": "1"}
 """ANSI: green, red, yellow, magenta, faint, cyan."""
 STATUS_COLOURS = {Status.AGAIN: "~", Status.NEW: "+", Status.GONE: "-", Status.UNKNOWN: "@", Status.KEPT: "="}
+OBVIOUS = frozenset({"new", "no longer rendered", "no longer wanted"})
+"""Reasons that a mark tells as well."""
 NARROWEST = 30
 LONGEST = 60
 """Characters of a value on a line of a wide terminal."""
@@ -60,7 +62,7 @@ def _change(change: Change, width: int, paint: _Paint) -> Iterator[str]:
 
 def _tells(change: Change) -> bool:
     """Whether the reason says more than the mark does."""
-    return bool(change.reason) and not (change.reason in ("new", "no longer rendered") and change.fields)
+    return bool(change.reason) and not (change.reason in OBVIOUS and change.fields)
 
 
 def _field(field: FieldChange, width: int, paint: _Paint) -> Iterator[str]:
