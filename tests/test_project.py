@@ -24,7 +24,7 @@ HEAVY = (
 )  # fmt: skip
 INDEX_HOST = re.compile(r"https?://[^\s/]*(?:pypi|pythonhosted|artifactory|nexus|devpi)[^\s]*", re.IGNORECASE)
 INDEX_OPTION = re.compile(r"--(?:extra-)?index-url|--find-links|\[\[?tool\.uv\.index")
-LOCK_FILES = {"uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "go.sum", "package-lock.json", "yarn.lock"}
+LOCK_FILES = {"uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "package-lock.json", "yarn.lock"}
 
 
 def tracked() -> list[Path]:
