@@ -242,7 +242,7 @@ class Records:
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data)}
 
     def _is_ours(self, record: Record) -> bool:
-        return record.holder == self.holder or _is_dead(record.holder)
+        return record.holder == self.holder or is_dead(record.holder)
 
 
 def _shards_of(head: Mapping[str, Any]) -> list[str]:
@@ -283,7 +283,7 @@ def _ourselves() -> str:
     return f"{socket.gethostname()}/{_pid_space()}/{os.getpid()}/{time.time_ns():x}"
 
 
-def _is_dead(holder: str) -> bool:
+def is_dead(holder: str) -> bool:
     """Whether it was a process of this machine that is gone: then nobody need wait for the lease to expire."""
     host, _, rest = holder.partition("/")
     space, _, rest = rest.partition("/")
