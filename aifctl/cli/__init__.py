@@ -30,6 +30,9 @@ COMMANDS = {
     "history": "Cluster",
     "rollback": "Cluster",
     "destroy": "Cluster",
+    "reconcile": "Cluster",
+    "suspend": "Cluster",
+    "resume": "Cluster",
     "run": "Run",
     "runs": "Run",
     "retry": "Run",
@@ -57,7 +60,8 @@ A first model, from a spec to predictions:
 
 Each command explains itself: aifctl COMMAND --help. Each finding has a code: aifctl explain CODE.
 
-Exit codes: 0 done or nothing to change, 1 an error, 2 changes found (plan, render --check).
+Exit codes: 0 done or nothing to change, 1 an error, 2 changes or drift found (plan, render --check,
+reconcile --detect-only).
 """
 
 

@@ -65,11 +65,14 @@ def apply(
     """
     from aifctl.cluster.apply import Options
     from aifctl.cluster.live import Choices
-    from aifctl.delivery import applying, saved, tree
+    from aifctl.delivery import applying, clusters, saved, tree
 
     approved = saved.load(plan) if plan is not None else None
     if approved is not None:
-        paths, env = [Path(each) for each in approved.paths], approved.environment
+        if paths or env not in (None, approved.environment):
+            raise typer.BadParameter("it says what is applied, and where", param_hint="--plan")
+        top = platform.parent if platform is not None else arguments.root()
+        paths, env = [top / each for each in approved.paths], approved.environment
         allow_prune = allow_prune or approved.allow_prune
     loaded = arguments.repository(paths, platform)
     chosen = arguments.one_environment(loaded, env)
@@ -89,6 +92,7 @@ def apply(
     )
     door = arguments.door(context, kubeconfig)
     if dry_run:
+        clusters.refuse_others(chosen)
         planned = applying.plan(rendered, door, how)
         output.show(planned.diagnostics, loaded.texts)
         output.plan(planned, output.View(form))

@@ -34,7 +34,7 @@ def destroy(
         aifctl destroy --all --env lab --with-data --yes
     """
     from aifctl.cluster.apply import Options, failed
-    from aifctl.delivery import undoing
+    from aifctl.delivery import applying, undoing
     from aifctl.plan.views.text import text
 
     if bool(models) == everything:
@@ -44,7 +44,10 @@ def destroy(
     door = arguments.door(context, kubeconfig)
     plan = undoing.doomed(environment, door, models or [], data=with_data)
     output.show(plan.findings, loaded.texts)
-    print(text(plan.changes, colour=output.colored(sys.stdout)), end="")
+    if not plan.units:
+        print(f"{environment.name}: nothing is on record here")
+        return 1 if output.failed(plan.findings) else 0
+    print(text(plan.changes, colour=output.colored(sys.stdout), width=output.width()), end="")
     for run in undoing.running(plan):
         print(f"kills {run}, which has not ended")
     if not yes:
@@ -54,4 +57,6 @@ def destroy(
     outcomes = undoing.destroy(environment, door, models or [], options, progress.tell, data=with_data)
     progress.end()
     output.show([found for outcome in outcomes for found in outcome.findings], {})
-    return 1 if failed(outcomes) else 0
+    gone = [str(outcome.unit) for outcome in outcomes if not outcome.failed]
+    print(f"{environment.name}: destroyed {', '.join(gone) or 'no model'}; {applying.written(outcomes)}")
+    return 1 if failed(outcomes) or output.failed(plan.findings) else 0

@@ -61,8 +61,13 @@ def colored(stream: IO[str]) -> bool:
 
 def plan(planned: Planned, form: View) -> None:
     """A plan to stdout: text in the terminal's width, or as data."""
-    shown = planned.view(form, colored(sys.stdout), shutil.get_terminal_size((100, 24)).columns)
+    shown = planned.view(form, colored(sys.stdout), width())
     print(shown, end="") if form is View.TEXT else data(shown)
+
+
+def width() -> int:
+    """Columns of the terminal; 100 where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 class Progress:

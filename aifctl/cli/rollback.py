@@ -35,12 +35,13 @@ def rollback(
         aifctl rollback digits --env prod
         aifctl rollback digits --env prod --to 3 --wait --timeout 5m
     """
-    from aifctl.cluster.apply import Options
-    from aifctl.delivery import undoing
+    from aifctl.cluster.apply import Options, Result
+    from aifctl.delivery import clusters, undoing
 
     loaded = arguments.repository(None, platform)
     environment = arguments.one_environment(loaded, env)
-    options = Options(wait=wait, timeout=arguments.seconds(timeout, "--timeout") if timeout else None)
+    limit = clusters.timeout(environment, arguments.seconds(timeout, "--timeout") if timeout else None)
+    options = Options(wait=wait, timeout=limit)
     progress = output.Progress(sys.stderr, quiet=False)
     door = arguments.door(context, kubeconfig)
     outcome, revision = undoing.rollback(loaded, environment, door, (model, to, any_tree), options, progress.tell)
@@ -48,5 +49,10 @@ def rollback(
     output.show(outcome.findings, {})
     if outcome.failed:
         return 1
-    print(f"{outcome.unit}: back at revision {revision.number} (commit {revision.commit[:10]}); the one left is held")
+    where = f"revision {revision.number} (commit {revision.commit[:10]})"
+    if outcome.result is Result.UNCHANGED or not outcome.done:
+        print(f"{outcome.unit}: is as {where} already")
+    else:
+        held = "; the one left is held" if outcome.inventory is not None and outcome.inventory.held else ""
+        print(f"{outcome.unit}: back at {where}{held}")
     return 0

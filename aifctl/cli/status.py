@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,6 +40,8 @@ def status(
     from aifctl.delivery import clusters, tree
     from aifctl.delivery import status as reading
 
+    if watch and (form is output.Output.JSON or not sys.stdout.isatty()):
+        raise typer.BadParameter("it draws a table on a terminal; ask again and again for JSON", param_hint="--watch")
     loaded = arguments.repository(None, platform)
     environment = arguments.one_environment(loaded, env)
     compiled = tree.render(loaded, [environment], complete=True).environments[0]
@@ -50,7 +53,7 @@ def status(
             return _show(await reading.status(client, records, git, models or ()), form)
         with tables.live() as screen:
             async for found in reading.repeated(client, records, git, models or (), every=2.0):
-                screen.update(tables.status(found))
+                screen.update(tables.status(found, tables.columns()), refresh=True)
         return 0
 
     return clusters.run(environment, door, shown)
@@ -64,5 +67,5 @@ def _show(found: Status, form: output.Output) -> int:
     if form is output.Output.JSON:
         output.as_json(reading.as_json(found))
     else:
-        tables.show(tables.status(found))
+        tables.show(tables.status(found, tables.columns()))
     return 0 if found.healthy else 1

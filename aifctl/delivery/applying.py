@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from aifctl.delivery.clusters import Door
 from aifctl.delivery.planning import Planned
 from aifctl.delivery.saved import Saved
 from aifctl.delivery.tree import Rendered, is_known
-from aifctl.diagnostics import Diagnostic, Report
+from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.diagnostics.model import errors
 from aifctl.manifest import Manifest
 from aifctl.pipeline import Compiled
@@ -47,10 +48,19 @@ class How:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A rollback, and the revision it went back to; None where there was none to go back to."""
+
+    outcome: Outcome
+    revision: Revision | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """`outcomes` of the apply, then of rollbacks; `diagnostics` are the compile's and theirs."""
+    """`diagnostics` are the compile's, the plan's and those of all outcomes."""
 
     outcomes: tuple[Outcome, ...]
+    restored: tuple[Restored, ...]
     diagnostics: tuple[Diagnostic, ...]
     plan: Plan
 
@@ -62,14 +72,15 @@ class Applied:
 def plan(rendered: Rendered, door: Door, how: How, save: Path | None = None, paths: Sequence[Path] = ()) -> Planned:
     """The live plan of the one environment that was rendered, kept in a file if one is named. Raises Report."""
     (compiled,) = rendered.environments
-    asked = request(rendered, compiled, replace(how.choices, dry_run=True), how)
+    asked = _asked(rendered, compiled, replace(how.choices, dry_run=True), how)
 
     async def act(client: Client, records: Records) -> Plan:
         return await live_planning.plan(client, records, asked)
 
     found = clusters.run(compiled.environment, door, act)
+    _refuse_moved(how.approved, found)
     if save is not None:
-        saved.save(found, save, clusters.commit_of(rendered.repository), paths)
+        saved.save(found, save, rendered.repository.root, clusters.commit_of(rendered.repository), paths)
     return _planned(rendered, compiled, found)
 
 
@@ -77,27 +88,22 @@ def apply(rendered: Rendered, door: Door, how: How, tell: Tell) -> Applied:
     """Applies the one environment that was rendered. Raises Report where nothing could be begun."""
     (compiled,) = rendered.environments
     clusters.refuse_others(compiled.environment)
-    asked = request(rendered, compiled, how.choices, how)
-    if how.approved is not None:
-        asked = replace(asked, salt=how.approved.salt, choices=replace(asked.choices, dry_run=True))
-    options = replace(how.options, commit=clusters.commit_of(rendered.repository), by=clusters.who())
+    asked = _asked(rendered, compiled, how.choices, how)
+    commit = clusters.commit_of(rendered.repository)
+    timeout = clusters.timeout(compiled.environment, how.options.timeout)
+    options = replace(how.options, commit=commit, by=clusters.who(), timeout=timeout)
 
-    async def act(client: Client, records: Records) -> tuple[Plan, list[Outcome]]:
+    async def act(client: Client, records: Records) -> Applied:
         found = await live_planning.plan(client, records, asked)
-        if how.approved is not None and (moved := saved.moved(how.approved, found)):
-            raise Report(*moved)
+        _refuse_moved(how.approved, found)
         outcomes = await carried_out(client, records, found, options, tell)
-        if how.rollback_on_failure:
-            cluster = Cluster(
-                repository=rendered.repository, client=client, records=records, options=options, tell=tell
-            )
-            outcomes += await _rolled_back(cluster, asked, outcomes)
-        return found, outcomes
+        cluster = Cluster(repository=rendered.repository, client=client, records=records, options=options, tell=tell)
+        restored = await _rolled_back(cluster, asked, outcomes) if how.rollback_on_failure else []
+        told = [d for outcome in (*outcomes, *(each.outcome for each in restored)) for d in outcome.findings]
+        every = dict.fromkeys((*rendered.diagnostics, *found.problems, *told))
+        return Applied(outcomes=tuple(outcomes), restored=tuple(restored), diagnostics=tuple(every), plan=found)
 
-    found, outcomes = clusters.run(compiled.environment, door, act)
-    told = [diagnostic for outcome in outcomes for diagnostic in outcome.findings]
-    every = (*rendered.diagnostics, *found.problems, *told)
-    return Applied(outcomes=tuple(outcomes), diagnostics=tuple(dict.fromkeys(every)), plan=found)
+    return clusters.run(compiled.environment, door, act)
 
 
 async def carried_out(client: Client, records: Records, plan: Plan, options: Options, tell: Tell) -> list[Outcome]:
@@ -157,7 +163,7 @@ def former_wanted(repository: Repository, unit: Unit, revision: Revision, *, any
     return found
 
 
-async def _rolled_back(cluster: Cluster, asked: Request, outcomes: list[Outcome]) -> list[Outcome]:
+async def _rolled_back(cluster: Cluster, asked: Request, outcomes: list[Outcome]) -> list[Restored]:
     """Every unit that failed and has a former good revision."""
     found = []
     for outcome in outcomes:
@@ -168,51 +174,93 @@ async def _rolled_back(cluster: Cluster, asked: Request, outcomes: list[Outcome]
         try:
             if revision is None:
                 raise Report(Diagnostic("AIF761", f"{outcome.unit}: there is no good revision to go back to"))
-            found.append(await restore(cluster, asked, inventory, revision))
+            found.append(Restored(outcome=await restore(cluster, asked, inventory, revision), revision=revision))
         except Report as report:
-            found.append(Outcome(unit=outcome.unit, result=Result.FAILED, findings=tuple(report.diagnostics)))
+            failed = Outcome(unit=outcome.unit, result=Result.FAILED, findings=tuple(report.diagnostics))
+            found.append(Restored(outcome=failed))
     return found
+
+
+def _asked(rendered: Rendered, compiled: Compiled, choices: Choices, how: How) -> Request:
+    """A plan that must be the approved one asks the server of everything, as that one did, under the same salt."""
+    if how.approved is None:
+        return request(rendered, compiled, choices, how)
+    return replace(request(rendered, compiled, replace(choices, dry_run=True), how), salt=how.approved.salt)
+
+
+def _refuse_moved(approved: Saved | None, found: Plan) -> None:
+    """Raises Report (AIF734)."""
+    if approved is not None and (moved := saved.moved(approved, found)):
+        raise Report(*moved)
 
 
 def _planned(rendered: Rendered, compiled: Compiled, found: Plan) -> Planned:
     name = compiled.environment.name
     runs = [Manifest(live) for live in found.ground.snapshot.objects.values() if is_run(Manifest(live))]
     steps = plan_steps_of_environments({name: runs}, {name: compiled.manifests})
-    return Planned(found.changes, steps.runs, (*rendered.diagnostics, *found.findings, *steps.diagnostics))
+    told = (*rendered.diagnostics, *found.findings, *_held(found), *steps.diagnostics)
+    return Planned(found.changes, steps.runs, told)
+
+
+def _held(found: Plan) -> Iterable[Diagnostic]:
+    """Units whose changes an apply would not make."""
+    hint = "commit a change of this model, or `aifctl apply --release-hold` to try the same again"
+    for each in found.units:
+        if each.wanted is not None and each.inventory.held == each.wanted.tree:
+            message = f"{each.unit} is held: what Git has was rolled back, an apply leaves it alone"
+            yield Diagnostic("AIF760", message, hint, severity=Severity.WARNING)
 
 
 def as_json(applied: Applied) -> dict[str, Any]:
     return {
         "environment": applied.plan.request.environment,
         "failed": applied.failed,
-        "units": [
-            {
-                "tenant": outcome.unit.tenant,
-                "model": outcome.unit.model,
-                "result": str(outcome.result),
-                "tree": outcome.tree,
-                "objects": [
-                    {"action": event.what, **event.identity._asdict()} for event in outcome.done if event.identity
-                ],
-                "findings": [
-                    {"code": d.code, "severity": str(d.severity), "message": d.message, "hint": d.hint,
-                     "notes": list(d.notes)}
-                    for d in outcome.findings
-                ],
-            }
-            for outcome in applied.outcomes
+        "frozen": _frozen(applied),
+        "units": [_unit_as_json(outcome) for outcome in applied.outcomes],
+        "rollbacks": [
+            {**_unit_as_json(each.outcome), "revision": each.revision.number if each.revision else None}
+            for each in applied.restored
         ],
-    }  # fmt: skip
+    }
+
+
+def _unit_as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "tenant": outcome.unit.tenant,
+        "model": outcome.unit.model,
+        "result": str(outcome.result),
+        "tree": outcome.tree,
+        "objects": [{"action": event.what, **event.identity._asdict()} for event in outcome.done if event.identity],
+        "findings": [
+            {"code": d.code, "severity": str(d.severity), "message": d.message, "hint": d.hint, "notes": list(d.notes)}
+            for d in outcome.findings
+        ],
+    }
 
 
 def as_text(applied: Applied) -> str:
-    """A line for the whole: what became of how many models and objects."""
-    outcomes = applied.outcomes
-    counts = {result: sum(outcome.result is result for outcome in outcomes) for result in Result}
-    units = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
-    objects: dict[str, int] = {}
-    for outcome in outcomes:
-        for event in outcome.done:
-            objects[event.what] = objects.get(event.what, 0) + 1
-    told = ", ".join(f"{count} {what}" for what, count in objects.items()) or "nothing written"
-    return f"{applied.plan.request.environment}: {units or 'no models'}; {told}"
+    """A line for the whole: what became of how many models and objects; then a line a rollback."""
+    outcomes = (*applied.outcomes, *(each.outcome for each in applied.restored))
+    counts = {result: sum(outcome.result is result for outcome in applied.outcomes) for result in Result}
+    units = [f"{count} {result}" for result, count in counts.items() if count]
+    frozen = [f"{len(names)} left as it is" for names in [_frozen(applied)] if names]
+    told = f"{', '.join([*units, *frozen]) or 'no models'}; {written(outcomes)}"
+    return "\n".join([f"{applied.plan.request.environment}: {told}", *map(_restored_line, applied.restored)])
+
+
+def written(outcomes: Iterable[Outcome]) -> str:
+    """`2 created, 1 deleted`."""
+    counts = Counter(event.what for outcome in outcomes for event in outcome.done)
+    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing written"
+
+
+def _restored_line(restored: Restored) -> str:
+    unit, revision = restored.outcome.unit, restored.revision
+    if revision is None or restored.outcome.failed:
+        return f"{unit}: not rolled back"
+    return f"{unit}: rolled back to revision {revision.number} (commit {revision.commit[:10]})"
+
+
+def _frozen(applied: Applied) -> list[str]:
+    """Models that do not compile: nothing of theirs was changed."""
+    return sorted(name for name in applied.plan.request.frozen if name)

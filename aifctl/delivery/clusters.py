@@ -132,6 +132,14 @@ def policy(environment: Environment) -> Policy:
     )
 
 
+def timeout(environment: Environment, asked: float | None) -> float | None:
+    """Seconds that an object may take: what was asked for, else what the platform file says, else None: each kind has
+    its own time."""
+    if asked is not None or "timeout" not in environment.apply.model_fields_set:
+        return asked
+    return environment.apply.timeout
+
+
 def commit_of(repository: Repository) -> str:
     """The commit that is applied; empty where the folder differs from it, or is in no Git repository."""
     try:

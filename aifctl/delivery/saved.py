@@ -7,6 +7,7 @@ same plan is made again and held against it; a status that moved meanwhile makes
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,17 +32,18 @@ class Saved:
     trees: Mapping[str, str]
     objects: Mapping[str, Mapping[str, str]]
     paths: tuple[str, ...]
+    """Of the specs that were planned, below the repository's root; none for all of it."""
     allow_prune: bool
 
 
-def save(plan: Plan, path: Path, commit: str, paths: Iterable[Path]) -> None:
-    """Raises OSError."""
+def save(plan: Plan, path: Path, root: Path, commit: str, paths: Iterable[Path]) -> None:
+    """`root` is the repository's. Raises Report (AIF621)."""
     document = {
         "format": FORMAT,
         "aifctl": __version__,
         "environment": plan.request.environment,
         "commit": commit,
-        "paths": [str(each) for each in paths],
+        "paths": [Path(os.path.relpath(each, root)).as_posix() for each in paths],
         "allow_prune": plan.request.allow_prune,
         "salt": plan.ground.salt.hex(),
         "trees": _trees(plan),
@@ -102,7 +104,9 @@ def _uid(unit: UnitPlan, change: Change) -> str:
 
 
 def _digest(change: Change, salt: bytes) -> str:
-    """Salted, so that a value can't be guessed from it."""
+    """Salted, so that a value can't be guessed from it. Of what is deleted only that counts, and which object it is."""
+    if change.action is Action.DELETE:
+        return digest.of_value([salt.hex(), change.reason])
     told = [[each.shown_path, str(each.op), _plain(each.before), _plain(each.after)] for each in change.fields]
     return digest.of_value([salt.hex(), change.reason, told])
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -66,7 +66,8 @@ async def status(client: Client, records: Records, git: Git | None, names: Seque
         for each, (trouble, lines) in zip(ailing, words, strict=True)
         if trouble is not None
     }
-    return Status(environment=records.environment, standings=tuple(found), troubles=troubles, problems=tuple(problems))
+    blamed = tuple(_blamed(each, troubles) for each in found)
+    return Status(environment=records.environment, standings=blamed, troubles=troubles, problems=tuple(problems))
 
 
 async def repeated(
@@ -180,6 +181,14 @@ def _trouble(found: Status, identity: Identity) -> dict[str, Any]:
         return {}
     trouble, lines = found.troubles[identity]
     return {"trouble": asdict(trouble), "log": list(lines)}
+
+
+def _blamed(each: Standing, troubles: Mapping[Identity, tuple[Trouble, tuple[str, ...]]]) -> Standing:
+    """With the phase that its pods are stuck in, not the workload's: that only counts them."""
+    if not each.ailing or each.ailing[0].identity not in troubles:
+        return each
+    trouble, _ = troubles[each.ailing[0].identity]
+    return replace(each, health=replace(each.health, phase=trouble.phase))
 
 
 def _chosen(known: dict[Unit, Record], names: Sequence[str], git: Git | None) -> list[Record]:

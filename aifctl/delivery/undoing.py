@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aifctl.cluster import discovery, prune, snapshot
-from aifctl.cluster.apply import Options, Outcome
+from aifctl.cluster.apply import Options, Outcome, failed
 from aifctl.cluster.client import Client
 from aifctl.cluster.inventory import Revision
 from aifctl.cluster.live import Choices, Ground
@@ -65,19 +65,28 @@ def doomed(environment: Environment, door: Door, names: Sequence[str], *, data: 
         return await _plan(environment, client, records, (names, data))
 
     _refuse_protected(environment)
+    clusters.refuse_others(environment)
     return clusters.run(environment, door, act)
 
 
 def destroy(
     environment: Environment, door: Door, names: Sequence[str], options: Options, tell: Tell, *, data: bool
 ) -> list[Outcome]:
-    """Deletes what the inventories of these models have, runs too, and with `data` what holds data. Raises Report."""
+    """Deletes what the inventories of these models have, runs too, and with `data` what holds data. Raises Report.
+
+    What models stand on goes after them, and stays where one of them could not go.
+    """
     _refuse_protected(environment)
     clusters.refuse_others(environment)
 
     async def act(client: Client, records: Records) -> list[Outcome]:
         found = await _plan(environment, client, records, (names, data))
-        return await applying.carried_out(client, records, found, options, tell)
+        outcomes: list[Outcome] = []
+        for units in ([u for u in found.units if u.unit.model], [u for u in found.units if not u.unit.model]):
+            if units and not failed(outcomes):
+                part = replace(found, units=tuple(units))
+                outcomes += await applying.carried_out(client, records, part, options, tell)
+        return outcomes
 
     return clusters.run(environment, door, act)
 
