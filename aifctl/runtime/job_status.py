@@ -100,7 +100,7 @@ def _failed(pod: Mapping[str, Any]) -> Ended:
     if reason == LATE:
         return Ended(verdict=Verdict.FAILED, how=LATE, result={"diagnostics": [_late(pod)]})
     if state is not None and state.get("reason") == "OOMKilled":
-        how = f"out of memory (OOMKilled), its limit is {_limit(pod)}"
+        how = f"OOMKilled: out of memory, its limit is {_limit(pod)}"
         return Ended(verdict=Verdict.KILLED, how=how, out_of_memory=True, hint=MEMORY_HINT)
     if reason:  # Evicted, NodeLost, Terminated …: the pod's end, not the program's
         how = ": ".join(filter(None, (str(reason), _line(status.get("message")))))

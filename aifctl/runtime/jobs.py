@@ -125,7 +125,8 @@ class JobLauncher:
     def logs(self, handle: Handle, lines: int) -> Sequence[str]:
         try:
             for pod in reversed(_by_age(self._api.pods_of(handle.key))):
-                return self._api.log(pod["metadata"]["name"], lines).splitlines()
+                text = self._api.log(pod["metadata"]["name"], LOG_LINES).splitlines()
+                return [line for line in text if _event(line) is None][-lines:]
         except (Unavailable, Refused, Missing):
             pass  # the pod may be gone by now: how it ended is told without its last lines
         return []
@@ -241,7 +242,7 @@ class JobLauncher:
             text = self._api.log(pods[-1]["metadata"]["name"], LOG_LINES, since) if pods else ""
         except Missing:
             return iter(())
-        found = [event for event in _events(text, started.step) if event["time"] > started.log_time]
+        found = [event for event in _events(text) if event["time"] > started.log_time]
         started.log_time = max((event["time"] for event in found), default=started.log_time)
         return iter(found)
 
@@ -327,14 +328,16 @@ def _by_age(pods: Sequence[Object]) -> list[Object]:
     return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
 
 
-def _events(text: str, step: str) -> Iterator[Mapping[str, Any]]:
+def _events(text: str) -> Iterator[Mapping[str, Any]]:
     """Events among the lines of a log; user code may print whatever it likes."""
-    for line in text.splitlines():
-        if not line.startswith("{"):
-            continue
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and event.get("step") == step and isinstance(event.get("time"), int | float):
-            yield event
+    return filter(None, map(_event, text.splitlines()))
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    return event if isinstance(event.get("time"), int | float) else None

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import pydantic
+
 Object = dict[str, Any]
 """A Kubernetes object as the API writes it."""
 TIMEOUT = (10.0, 30.0)
@@ -75,15 +77,17 @@ class Kube:
         """Raises Refused where there is no cluster to talk to."""
         from kubernetes import client, config
 
+        settings = client.Configuration()
         try:
             if os.environ.get("KUBERNETES_SERVICE_HOST"):
-                config.load_incluster_config()
+                config.load_incluster_config(client_configuration=settings)
             else:
-                config.load_kube_config()
+                config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
         except config.ConfigException as error:
             raise Refused(str(error)) from error
+        connection = client.ApiClient(settings)
         self._namespace = namespace
-        self._batch, self._core = client.BatchV1Api(), client.CoreV1Api()
+        self._batch, self._core = client.BatchV1Api(connection), client.CoreV1Api(connection)
 
     def create_job(self, body: Mapping[str, Any]) -> Object:
         return _object(self._batch.create_namespaced_job, self._namespace, dict(body), field_validation="Strict")
@@ -140,6 +144,8 @@ def _answer(call: Callable[..., Any], *given: Any, **options: Any) -> bytes:
         answer: bytes = call(*given, **options, _preload_content=False, _request_timeout=TIMEOUT).data
     except ApiException as error:
         raise _trouble(error) from error
+    except pydantic.ValidationError as error:  # the library knows the API's fields, and sends nothing else
+        raise Refused("; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())) from error
     except (HTTPError, OSError) as error:
         raise Unavailable(str(error)) from error
     return answer

@@ -127,13 +127,14 @@ class TestRuns:
         assert len(api.jobs) == 2
 
     def test_what_a_step_prints_as_events_is_progress(self, place: Place) -> None:
-        event = {"step": "train", "event": "metric", "name": "loss", "value": 0.25, "step_": 1, "time": 1.0}
+        # As `context.log` writes it: its `step` is that of the training
+        event = {"step": 3, "event": "metric", "name": "loss", "value": 0.25, "time": 1.0}
         api, seen = FakeCluster(), []
 
         def kubelet(cluster: FakeCluster, job: Object) -> None:
             pod = cluster.pod(job["metadata"]["name"])
             cluster.logs[pod["metadata"]["name"]] = (
-                f"hello\n{{broken\n{json.dumps(event)}\n[1]\n{json.dumps({**event, 'step': 'x'})}"
+                f"hello\n{{broken\n{json.dumps(event)}\n[1]\n{json.dumps({**event, 'time': 'x'})}"
             )
 
         api.kubelet = kubelet

@@ -43,8 +43,8 @@ def held(reason: str, message: str = "") -> list[dict[str, Any]]:
         (137, "Error", Verdict.KILLED, "exit code 137"),
         (143, "Error", Verdict.KILLED, "exit code 143"),
         (139, "Error", Verdict.CRASHED, "exit code 139"),
-        (137, "OOMKilled", Verdict.KILLED, "out of memory (OOMKilled), its limit is 4Gi"),
-        (1, "OOMKilled", Verdict.KILLED, "out of memory (OOMKilled), its limit is 4Gi"),
+        (137, "OOMKilled", Verdict.KILLED, "OOMKilled: out of memory, its limit is 4Gi"),
+        (1, "OOMKilled", Verdict.KILLED, "OOMKilled: out of memory, its limit is 4Gi"),
     ],
 )
 def test_how_a_container_ended(code: int, reason: str, verdict: Verdict, how: str) -> None:
