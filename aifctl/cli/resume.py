@@ -1,0 +1,40 @@
+"""`aifctl resume`: let a suspended model be reconciled again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aifctl.cli import arguments
+
+if TYPE_CHECKING:
+    from aifctl.cluster.client import Client
+    from aifctl.cluster.inventory import Inventory
+    from aifctl.cluster.records import Records
+
+
+def resume(
+    model: arguments.OnRecord,
+    env: arguments.Env = None,
+    platform: arguments.PlatformFile = None,
+    context: arguments.Context = None,
+    kubeconfig: arguments.Kubeconfig = None,
+) -> int:
+    """Let a model be reconciled again that `aifctl suspend` has stopped. A reconciler that runs goes on at once.
+
+    Examples:
+        aifctl resume digits --env prod
+    """
+    from aifctl.delivery import clusters
+    from aifctl.delivery import status as reading
+    from aifctl.reconcile import pausing
+
+    loaded = arguments.repository(None, platform)
+    environment = arguments.one_environment(loaded, env)
+
+    async def act(client: Client, records: Records) -> Inventory:
+        found = await reading.history(records, model)
+        return await pausing.resume(records, found.unit)
+
+    found = clusters.run(environment, arguments.door(context, kubeconfig), act)
+    print(f"{found.unit}: is reconciled again")
+    return 0

@@ -1,0 +1,280 @@
+"""A commit → what each unit of an environment should be. Compiled in a process of its own.
+
+So its memory goes back, and a compile that crashes or hangs is a finding. Models are compiled one after the other and
+handed over at once, as compact bytes: neither process ever holds all manifests as objects. The two speak JSON, a line a
+unit; nothing that the other process says is run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aifctl.cluster.inventory import Unit
+from aifctl.cluster.live import Wanted, intent
+from aifctl.diagnostics import Diagnostic, Report, Severity
+from aifctl.diagnostics.model import errors
+from aifctl.manifest import Identity, Manifest
+from aifctl.plan.diff import is_run
+from aifctl.spec.models.platform import Environment
+
+MODEL_LIMIT = 60.0
+"""Seconds that one model may take to compile."""
+LINE = 1 << 28
+"""Bytes that one unit may need."""
+OF_INTEREST = {"name", "roles", "cluster", "namespace", "deliverer", "apply"}
+
+
+class Object(NamedTuple):
+    """What must be known of a wanted object without unpacking it."""
+
+    identity: Identity
+    api_version: str
+    intent: str
+    run: bool
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A unit as it was compiled: its manifests as compressed JSON."""
+
+    unit: Unit
+    tree: str
+    objects: tuple[Object, ...]
+    data: bytes = field(repr=False)
+
+    @cached_property
+    def by_identity(self) -> Mapping[Identity, Object]:
+        return {each.identity: each for each in self.objects}
+
+    def unpacked(self) -> Wanted:
+        found = json.loads(zlib.decompress(self.data))
+        return Wanted(unit=self.unit, manifests=tuple(Manifest(each) for each in found), tree=self.tree)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compilation:
+    """`frozen` says of each model that does not compile why, by its name; the empty name is the environment's ground.
+    `complete`: what is neither here nor frozen is gone from Git."""
+
+    commit: str
+    environment: Environment
+    platform: str
+    units: Mapping[Unit, Packed]
+    frozen: Mapping[str, Diagnostic]
+    complete: bool
+    findings: tuple[Diagnostic, ...] = ()
+
+
+async def compiled(mirror: Path, commit: str, environment: str, limit: float) -> Compilation:
+    """Raises Report: AIF771 for a process that ends without a result or takes too long, what it reports itself."""
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tree-", dir=mirror.parent))
+    try:
+        return await _asked(mirror, commit, environment, folder, limit)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _asked(mirror: Path, commit: str, environment: str, folder: Path, limit: float) -> Compilation:
+    # -P: what lies in the commit is no module of ours.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "aifctl.reconcile.compiling", str(mirror), commit, environment, str(folder),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, limit=LINE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        lines = await asyncio.wait_for(_lines(process), limit)
+    except TimeoutError:
+        raise _lost(commit, f"it took longer than {limit:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    return _read(commit, lines, process.returncode)
+
+
+async def _lines(process: asyncio.subprocess.Process) -> list[dict[str, Any] | Packed]:
+    """Units are read into their compact form as they come."""
+    assert process.stdout is not None
+    found: list[dict[str, Any] | Packed] = []
+    while line := await process.stdout.readline():
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue  # cut off in the middle: there is no last line then
+        found.append(_packed(told) if told["what"] == "unit" else told)
+    await process.wait()
+    return found
+
+
+def _read(commit: str, lines: Iterable[dict[str, Any] | Packed], code: int | None) -> Compilation:
+    units: dict[Unit, Packed] = {}
+    told: dict[str, Any] = {}
+    for line in lines:
+        if isinstance(line, Packed):
+            units[line.unit] = line
+        else:
+            told = line
+    if told.get("what") == "failed":
+        raise Report(*map(_diagnostic, told["findings"]))
+    if told.get("what") != "end":
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
+        raise _lost(commit, f"the process ended {how}")
+    return Compilation(
+        commit=commit,
+        environment=Environment.model_validate(told["environment"]),
+        platform=told["platform"],
+        units=units,
+        frozen={name: _diagnostic(found) for name, found in told["frozen"].items()},
+        complete=told["complete"],
+        findings=tuple(map(_diagnostic, told["findings"])),
+    )
+
+
+def _packed(told: Mapping[str, Any]) -> Packed:
+    objects = tuple(Object(Identity(*each[:4]), *each[4:]) for each in told["objects"])
+    return Packed(Unit(*told["unit"]), told["tree"], objects, base64.b64decode(told["data"]))
+
+
+def _diagnostic(told: Mapping[str, Any]) -> Diagnostic:
+    return Diagnostic(told["code"], told["message"], told["hint"], severity=Severity(told["severity"]),
+                      notes=tuple(told["notes"]))  # fmt: skip
+
+
+def _lost(commit: str, why: str) -> Report:
+    hint = "the last commit that compiled is kept up; `aifctl validate` says what is wrong with this one"
+    return Report(Diagnostic("AIF771", f"commit {commit[:10]} can't be compiled: {why}", hint))
+
+
+# The other process
+
+
+def main(arguments: list[str]) -> None:
+    mirror, commit, environment, folder = arguments
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what anybody prints is no answer
+    try:
+        for line in _told(Path(mirror), commit, environment, Path(folder)):
+            out.write(json.dumps(line, separators=(",", ":")) + "\n")
+    except Report as report:
+        out.write(json.dumps({"what": "failed", "findings": [_said(d) for d in report.diagnostics]}) + "\n")
+    out.close()
+
+
+def _told(mirror: Path, commit: str, name: str, folder: Path) -> Iterator[dict[str, Any]]:
+    from aifctl import pipeline
+    from aifctl.delivery import clusters, tree
+    from aifctl.spec import git, load
+
+    git.export_ref(mirror, commit, folder)
+    os.chdir(folder)  # findings name files as they are in the commit
+    repository = load.load([Path()])
+    environment = repository.environment(name)
+    if environment.local:
+        raise Report(Diagnostic("AIF620", f"environment `{name}` has no cluster", "name one that has"))
+    clusters.refuse_others(environment)
+    units, found = load.units(repository, environment)
+    kept = set()
+    for unit in units:
+        model, problems = _model(repository, unit)
+        found += problems
+        if model is not None:
+            kept.add(unit.document.key)
+            bundle = model.bundle
+            yield _row(clusters.unit(Unit(name, bundle.tenant, bundle.model), model.manifests))
+    ground, problems = pipeline.compile_ground(repository, environment)
+    found += problems
+    if ground:
+        yield _row(clusters.unit(Unit(name), ground))
+    findings = pipeline.finish(repository, found)
+    broken = [document for document in repository.documents if document.key not in kept]
+    names = {(name, document.model_name) for document in broken}
+    frozen = {
+        d.model_name: _frozen(f"{name}/{d.model_name}", _of_file(findings, d.file)) for d in broken if d.model_name
+    }
+    if ground is None:
+        frozen[""] = _frozen(f"{name} (platform)", errors(problems))
+    yield {
+        "what": "end",
+        "environment": environment.model_dump(mode="json", exclude_unset=True, include=OF_INTEREST),
+        "platform": repository.platform.metadata.name if repository.platform is not None else "",
+        "frozen": {model: _said(found) for model, found in frozen.items()},
+        "complete": tree.is_known(names, repository.diagnostics),
+        "findings": [_said(each) for each in findings if each.severity is Severity.ERROR],
+    }
+
+
+def _model(repository: Any, unit: Any) -> tuple[Any, list[Diagnostic]]:
+    """As `compile_unit`, where a fault of ours or a compile without end is a finding of that model alone."""
+    from aifctl import pipeline
+
+    try:
+        with _limited(MODEL_LIMIT):
+            model, problems = pipeline.compile_unit(repository, unit)
+            return model, list(problems)
+    except Report as report:
+        return None, list(report.diagnostics)
+    except Exception as error:  # noqa: BLE001 - one model must not hold up the others; the log has the whole
+        traceback.print_exc()
+        where = unit.where(("metadata", "name"))
+        return None, [Diagnostic("AIF771", f"model `{unit.name}` can't be compiled: {error!r}", None, where)]
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    def late(*_: object) -> None:
+        raise TimeoutError(f"it took longer than {seconds:.0f} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _row(wanted: Wanted) -> dict[str, Any]:
+    objects = [[*m.identity, m.api_version, intent(m), is_run(m)] for m in wanted.manifests]
+    text = json.dumps([m.object for m in wanted.manifests], separators=(",", ":")).encode()
+    data = base64.b64encode(zlib.compress(text)).decode()
+    return {"what": "unit", "unit": list(wanted.unit), "tree": wanted.tree, "objects": objects, "data": data}
+
+
+def _of_file(findings: Iterable[Diagnostic], file: str) -> list[Diagnostic]:
+    return [d for d in errors(findings) if d.position is not None and d.position.file == file]
+
+
+def _frozen(what: str, why: list[Diagnostic]) -> Diagnostic:
+    more = f" and {len(why) - 1} more" if len(why) > 1 else ""
+    told = f" ({why[0].code}{more})" if why else ""
+    notes = tuple(_line(each) for each in why[:5])
+    hint = "what is in the cluster stays as it is; correct the spec"
+    return Diagnostic("AIF772", f"{what} is frozen: its spec does not compile{told}", hint, notes=notes)
+
+
+def _line(found: Diagnostic) -> str:
+    at = found.position
+    return f"{at.file}:{at.line}:{at.column}: {found.message}" if at is not None else found.message
+
+
+def _said(found: Diagnostic) -> dict[str, Any]:
+    told = replace(found, message=_line(found)) if found.position is not None else found
+    return {"code": told.code, "message": told.message, "hint": told.hint, "severity": str(told.severity),
+            "notes": list(told.notes)}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,260 @@
+"""The reconciler as a process: follows Git, leads or stands by, and ends well when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Awaitable
+
+from aifctl.cluster import access
+from aifctl.cluster.client import Client
+from aifctl.cluster.errors import ApiError, Unreachable
+from aifctl.cluster.records import Records
+from aifctl.diagnostics import Diagnostic, Report
+from aifctl.reconcile import compiling
+from aifctl.reconcile.compiling import Compilation
+from aifctl.reconcile.leader import Leader
+from aifctl.reconcile.server import Page, Pages, serve
+from aifctl.reconcile.settings import Settings
+from aifctl.reconcile.shift import Shift
+from aifctl.reconcile.source import Source
+from aifctl.reconcile.telemetry import Log, Metrics
+
+LONGEST = 300.0
+"""Seconds between two tries, at most."""
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+ONCE = 30.0
+"""Seconds that `once` waits to lead."""
+RETRY = 5.0
+"""Seconds before the cluster is tried again."""
+
+
+class Reconciler:
+    """`run` ends with the exit code: of `once`, 0 all is as it should be, 1 an error, 2 drift (detect only)."""
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.settings, self.log, self.metrics = settings, log, Metrics()
+        self.source = Source(settings.repository, settings.ref, settings.state)
+        self.compilation: Compilation | None = None
+        self.stop = asyncio.Event()
+        self.standing_by = False
+        self.shift: Shift | None = None
+        self._failures = 0
+        self._told = ""
+
+    async def run(self) -> int:
+        """Raises Report for what can't be begun."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop.set)
+        self.settings.state.mkdir(parents=True, exist_ok=True)
+        async with contextlib.AsyncExitStack() as stack:
+            for server in await self._servers():
+                stack.callback(server.close)
+            self.log("start", environment=self.settings.environment, repository=self.settings.repository,
+                     ref=self.settings.ref, detect_only=self.settings.detect_only or None)  # fmt: skip
+            code = await self._followed()
+        self.log("end", code=code)
+        return code
+
+    async def _followed(self) -> int:
+        while not await self.news():
+            if self.settings.once:
+                return 1
+            if await self._stopped(self._pause()):
+                return 0
+        assert self.compilation is not None
+        context = self.settings.door.context
+        if context is None and self.compilation.environment.cluster is not None:
+            context = self.compilation.environment.cluster.context
+
+        def find() -> access.Access:
+            return access.find(context, self.settings.door.kubeconfig)
+
+        async with Client(find(), patience=self.settings.door.patience, reload=find) as client:
+            return await self._led(client)
+
+    # Git
+
+    async def news(self) -> bool:
+        """Fetches, and compiles what is new. Whether there is a commit to keep up."""
+        try:
+            commit = await self.source.fetch()
+        except Report as report:
+            self._failures += 1
+            self.metrics.git_up.set(0)
+            self._tell(report)
+            last = await self.source.last() if self.compilation is None else None
+            return await self._compiled(last) if last is not None else self.compilation is not None
+        self.metrics.git_up.set(1)
+        self.metrics.fetched.set(time.time())
+        return await self._compiled(commit)
+
+    async def _compiled(self, commit: str) -> bool:
+        if self.compilation is not None and self.compilation.commit == commit:
+            self._failures, self._told = 0, ""
+            return True
+        begun = time.monotonic()
+        try:
+            found = await compiling.compiled(
+                self.source.mirror, commit, self.settings.environment, self.settings.compile_timeout
+            )
+        except Report as report:
+            self._failures += 1
+            self._tell(report, commit=commit[:10])
+            return self.compilation is not None
+        passed = time.monotonic() - begun
+        self._failures, self._told, self.compilation = 0, "", found
+        self.metrics.compile_seconds.observe(passed)
+        self.metrics.compiled.set(time.time())
+        self.metrics.commit.clear()
+        self.metrics.commit.labels(commit).set(1)
+        self.log("commit", commit=commit[:10], units=len(found.units), frozen=len(found.frozen), seconds=passed)
+        if not found.complete:
+            self.log("incomplete", "warning", message="some spec has no readable name, so no model counts as gone")
+        return True
+
+    async def follow(self) -> None:
+        """News at each interval, until it is cancelled; less often while there are none to be had."""
+        while True:
+            await asyncio.sleep(self._pause())
+            before = self.compilation
+            await self.news()
+            if self.shift is None or self.compilation is None:
+                continue
+            if self.compilation is not before:
+                await self.shift.adopt(self.compilation)
+            else:
+                self.shift.look_again()
+
+    def _pause(self) -> float:
+        longer = min(max(LONGEST, self.settings.interval), self.settings.interval * 2.0 ** min(self._failures, 10))
+        return longer * random.uniform(0.9, 1.1) if self._failures else self.settings.interval  # noqa: S311 - jitter
+
+    def _tell(self, report: Report, **values: str) -> None:
+        """Once, as long as it stays the same."""
+        if str(report) != self._told:
+            self._told = str(report)
+            for found in report.diagnostics:
+                self.log.finding(found, **values)
+                if self.shift is not None:
+                    self.shift.warn(found)
+
+    # Leading
+
+    async def _led(self, client: Client) -> int:
+        identity = Records(client, self.settings.environment).holder
+        leader = Leader(client, self.settings.namespace, self.settings.environment, identity)
+        following = None if self.settings.once else asyncio.create_task(self.follow())
+        try:
+            while not self.stop.is_set():
+                try:
+                    if not self.settings.detect_only and not await self._leads(leader):
+                        if self.settings.once and not self.stop.is_set():
+                            raise Report(_led_by(leader, self.settings))
+                        continue
+                    code = await self._shift(client, leader)
+                    if self.settings.once or self.stop.is_set():
+                        return code
+                except (ApiError, Unreachable) as error:
+                    found = error.finding() if isinstance(error, Unreachable) else error.finding("reconcile")
+                    self.log.finding(found)
+                    if self.settings.once:
+                        return 1
+                    await self._stopped(RETRY)
+            return 0
+        finally:
+            await _ended(following)
+
+    async def _leads(self, leader: Leader) -> bool:
+        self.standing_by = True
+        self.log("standby", lease=f"{leader.namespace}/{leader.name}")
+        waiting = asyncio.ensure_future(leader.acquire(ONCE if self.settings.once else None))
+        try:
+            return bool(await self._unless_stopped(waiting))
+        finally:
+            self.standing_by = False
+
+    async def _shift(self, client: Client, leader: Leader) -> int:
+        """One time of leading."""
+        assert self.compilation is not None
+        self.metrics.leader.set(1)
+        self.log("lead", identity=leader.identity)
+        self.shift = Shift(self.settings, client, self.compilation, self.log, self.metrics)
+        holding = None if self.settings.detect_only else asyncio.create_task(leader.hold())
+        stopping = asyncio.create_task(self.stop.wait())
+        working = asyncio.create_task(self.shift.run())
+        try:
+            watched = {each for each in (holding, stopping, working) if each is not None}
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            if stopping.done():
+                self.log("stop")
+                await self.shift.finish()
+                return self.shift.code()
+            self.log("lost", "warning", lease=f"{leader.namespace}/{leader.name}")
+            return 1
+        finally:
+            await _ended(working)
+            await _ended(stopping)
+            await _ended(holding)
+            self.metrics.leader.set(0)
+            self.shift = None
+            await leader.release()
+
+    async def _unless_stopped(self, waiting: Awaitable[bool]) -> bool:
+        stopping = asyncio.create_task(self.stop.wait())
+        task = asyncio.ensure_future(waiting)
+        await asyncio.wait({stopping, task}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if task.done():
+            return task.result()
+        await _ended(task)
+        return False
+
+    async def _stopped(self, seconds: float) -> bool:
+        """Waits; whether it was told to stop meanwhile."""
+        try:
+            await asyncio.wait_for(self.stop.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    # Pages
+
+    async def _servers(self) -> list[asyncio.Server]:
+        probes: Pages = {"/healthz": lambda: Page(200, b"ok\n"), "/readyz": self._ready}
+        numbers: Pages = {"/metrics": lambda: Page(200, self._numbers(), PROMETHEUS)}
+        listen, metrics = self.settings.listen, self.settings.metrics
+        if listen == metrics:
+            return [await serve(listen, {**probes, **numbers})] if listen else []
+        return [await serve(at, pages) for at, pages in ((listen, probes), (metrics, numbers)) if at]
+
+    def _ready(self) -> Page:
+        if self.standing_by:
+            return Page(200, b"standing by\n")
+        if self.shift is not None and self.shift.synced_once:
+            return Page(200, b"ok\n")
+        return Page(503, b"not everything was looked at yet\n")
+
+    def _numbers(self) -> bytes:
+        if self.shift is not None:
+            self.shift.measure()
+        return self.metrics.page()
+
+
+def _led_by(leader: Leader, settings: Settings) -> Diagnostic:
+    lease = f"lease {leader.namespace}/{leader.name}"
+    message = f"environment {settings.environment} is reconciled by {leader.other or 'another'} ({lease})"
+    return Diagnostic("AIF773", message, "stop it, or wait; `--detect-only` needs no lease")
+
+
+async def _ended(task: asyncio.Future[object] | asyncio.Task[object] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ApiError, Unreachable, Report):
+            await task
