@@ -118,21 +118,26 @@ def paths(fields: FieldSet, before: Path = ()) -> Iterator[Path]:
             yield path
 
 
+def part(found: Mapping[str, Any], fields: FieldSet) -> dict[str, Any]:
+    """Of an object what a set names; nothing where it names nothing."""
+    return dict(project(dict(found), fields)) if fields else {}
+
+
 def project(value: Any, fields: FieldSet) -> Any:
-    """Only what a set names. Items of lists stay in their order; of a leaf all that is in it."""
+    """Only what a set names. Items of lists stay in their order; of a leaf (an empty set) all that is in it."""
     if not fields:
         return value
     if isinstance(value, dict):
         return {key: project(value[key], inside) for key, inside in _named(fields) if key in value}
     if isinstance(value, list):
-        return [project(item, inside) for item, inside in _items(value, fields)]
+        return [_item(item, key, fields[key]) for item, key in _items(value, fields)]
     return value
 
 
 def observed(found: Mapping[str, Any], fields: FieldSet | None = None) -> str:
     """Digest of what we own of a live object: it moves when somebody changes, drops or takes over one of our fields."""
     mine = owned(found) if fields is None else fields
-    text = json.dumps([mine, project(dict(found), mine)], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([mine, part(found, mine)], sort_keys=True, separators=(",", ":"))
     return digest.of_text(text)[:24]
 
 
@@ -172,7 +177,7 @@ def without(value: Any, fields: FieldSet) -> Any:
                 if key not in named or named[key]}  # fmt: skip
         return {key: item for key, item in left.items() if key not in named or item not in ({}, []) or not value[key]}
     if isinstance(value, list):
-        inside = dict(_positions(value, fields))
+        inside = {position: fields[key] for position, key in _positions(value, fields)}
         return [
             without(item, inside[position]) if position in inside else item
             for position, item in enumerate(value)
@@ -213,18 +218,23 @@ def _named(fields: FieldSet) -> Iterator[tuple[str, FieldSet]]:
     return ((key[2:], inside) for key, inside in fields.items() if key.startswith("f:"))
 
 
-def _items(value: list[Any], fields: FieldSet) -> Iterator[tuple[Any, FieldSet]]:
-    return ((value[position], inside) for position, inside in sorted(_positions(value, fields), key=lambda at: at[0]))
+def _items(value: list[Any], fields: FieldSet) -> Iterator[tuple[Any, str]]:
+    return ((value[position], key) for position, key in sorted(_positions(value, fields), key=lambda at: at[0]))
 
 
-def _positions(value: list[Any], fields: FieldSet) -> Iterator[tuple[int, FieldSet]]:
-    for key, inside in fields.items():
-        if key == ".":
-            continue
-        for position, item in enumerate(value):
-            if is_item(key, position, item):
-                yield position, inside
-                break
+def _item(item: Any, key: str, inside: FieldSet) -> Any:
+    """Of an item of a list; what it is known by is always with it."""
+    found = project(item, inside)
+    if not inside or not key.startswith("k:"):
+        return found
+    return {**{name: item[name] for name in json.loads(key[2:]) if name in item}, **found}
+
+
+def _positions(value: list[Any], fields: FieldSet) -> Iterator[tuple[int, str]]:
+    for key in fields:
+        position = next((at for at, item in enumerate(value) if key != "." and is_item(key, at, item)), None)
+        if position is not None:
+            yield position, key
 
 
 def is_item(key: str, position: int, item: Any) -> bool:

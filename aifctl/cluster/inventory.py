@@ -160,7 +160,7 @@ def read(data: Mapping[str, Any], shards: Mapping[str, str], name: str) -> Inven
             unit=Unit(*map(str, head["unit"])),
             platform=str(head["platform"]),
             entries=tuple(sorted(_entry(row) for text in texts for row in json.loads(text))),
-            revisions=tuple(Revision(**each) for each in head["revisions"]),
+            revisions=tuple(Revision(**{**each, "number": int(each["number"])}) for each in head["revisions"]),
             held=str(head["held"]),
             suspended=str(head["suspended"]),
         )

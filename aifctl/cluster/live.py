@@ -335,7 +335,7 @@ def _ours_before(live: Live) -> FieldSet:
 
 
 def _differences(ground: Ground, manifest: Manifest, live: Live, outcome: Live, scope: FieldSet) -> list[FieldChange]:
-    old, new = (_masked(ground, manifest, fields.project(dict(each), scope)) for each in (live, outcome))
+    old, new = (_masked(ground, manifest, fields.part(each, scope)) for each in (live, outcome))
     return list(field_changes(old, new))
 
 
