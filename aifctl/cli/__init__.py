@@ -41,6 +41,7 @@ COMMANDS = {
     "promote": "Deliver",
     "serve": "Deliver",
     "gc": "Deliver",
+    "doctor": "Look up",
     "explain": "Look up",
     "schema": "Look up",
 }

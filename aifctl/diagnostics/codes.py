@@ -221,6 +221,17 @@ CODES: dict[str, Code] = {
         ("AIF777", "a model is suspended"),
         ("AIF778", "a model is outside of its namespace"),
         ("AIF779", "a port can't be listened on"),
+        # 790-799: doctor
+        ("AIF790", "a check could not be made"),
+        ("AIF791", "this machine lacks what a command needs"),
+        ("AIF792", "the repository is not ready"),
+        ("AIF793", "the clocks disagree"),
+        ("AIF794", "an unknown version of Kubernetes"),
+        ("AIF795", "an identity may not do what it is for"),
+        ("AIF796", "operators are not those declared"),
+        ("AIF797", "the catalogue does not fit the nodes"),
+        ("AIF798", "a namespace is not as the environment says"),
+        ("AIF799", "storage or a secret is missing"),
         # 800-819: steps
         ("AIF800", "a step's arguments can't be read"),
         ("AIF801", "a step lacks an input"),
