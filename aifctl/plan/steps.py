@@ -202,12 +202,15 @@ def _specs(found: Mapping[str, Any], names: set[str]) -> dict[str, Mapping[str, 
 
 
 def _arguments(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if value.startswith(ARGUMENT):
-            yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _arguments(item)
+    """Without recursion: a fleet's runs are walked in every plan."""
+    left = [value]
+    while left:
+        item = left.pop()
+        for inside in item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ():
+            if type(inside) is not str:
+                left.append(inside)
+            elif inside.startswith(ARGUMENT):
+                yield inside
 
 
 def _run(key: tuple[str, str], old: _Run | None, new: _Run | None) -> RunChange:
