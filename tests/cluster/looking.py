@@ -8,10 +8,18 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
+from aifctl.cluster import apply, planning
+from aifctl.cluster.apply import Options, Outcome
+from aifctl.cluster.client import Client
 from aifctl.cluster.inventory import OF_ENVIRONMENT, SYSTEM
+from aifctl.cluster.live import Wanted
 from aifctl.cluster.planning import Plan
+from aifctl.cluster.records import Records
+from aifctl.cluster.wait import Waiter
+from aifctl.cluster.watch import Observer
 from aifctl.manifest import Manifest
 from aifctl.plan.change import Action, Change
+from aifctl.render.ownership import ENVIRONMENT
 from tests.cluster.world import Object, World
 from tests.controlplane.binaries import binaries
 from tests.controlplane.cluster import Cluster
@@ -101,3 +109,16 @@ def moved(world: World, model: str, namespace: str, *objects: Object) -> tuple[M
     """Manifests of a model in another namespace than the world's own."""
     found = (each.object for each in world.wanted(model, *objects).manifests)
     return tuple(Manifest({**each, "metadata": {**each["metadata"], "namespace": namespace}}) for each in found)
+
+
+def apply_one(world: World, model: str, *wanted: Wanted) -> list[Outcome]:
+    """Plans all of them and applies one: as when two apply at a time, each of whom knows the whole repository."""
+
+    async def act(client: Client, records: Records) -> list[Outcome]:
+        found = await planning.plan(client, records, world.request(*wanted))
+        alone = replace(found, units=tuple(each for each in found.units if each.unit.model == model))
+        async with Observer(client, f"{ENVIRONMENT}={world.environment}") as observer:
+            return await apply.apply(alone, records, Waiter(client, observer), Options(), lambda event: None)
+
+    found: list[Outcome] = world._with_client(act)
+    return found
