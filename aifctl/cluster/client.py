@@ -184,7 +184,7 @@ class Client:
             found = json.loads(answer)
         except ValueError:
             found = None
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or ("kind" not in found and path != "/version"):
             raise self._strange(path, answer.decode("utf-8", "replace"))
         return found
 

@@ -89,6 +89,19 @@ class ApiError(Exception):
         return not _MALFORMED.match(self.message)
 
     @property
+    def absent(self) -> bool:
+        """Whether there is nothing of this name. (A webhook may deny with any status.)"""
+        return self.status == 404 and not _POLICY.search(self.message)
+
+    @property
+    def another(self) -> bool:
+        """Whether a delete was refused because the object of this name has another uid, or was written since.
+
+        A webhook may deny with 409 too.
+        """
+        return self.status == 409 and "Precondition failed" in self.message
+
+    @property
     def conflicts(self) -> tuple[Conflict, ...]:
         """Fields of other managers, of a server-side apply that was refused."""
         found = []

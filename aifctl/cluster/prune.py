@@ -72,7 +72,7 @@ async def delete(client: Client, removal: Removal) -> tuple[bool, Diagnostic | N
     try:
         answer = await client.delete(path, removal.live["metadata"]["uid"])
     except ApiError as error:
-        if error.status in (404, 409):
+        if error.absent or error.another:
             return True, None
         found = error.finding(f"delete {identity}")
         hint = found.hint or "it stays in the inventory, and the next apply tries again"

@@ -121,7 +121,7 @@ class Records:
         try:
             await self.client.delete(path, record.uid, version=record.version)
         except ApiError as error:
-            if error.status == 409:
+            if error.another:
                 raise Lost from None
             if error.status != 404:
                 raise

@@ -40,10 +40,10 @@ def ours(plane: Cluster, world: World) -> dict[Identity, str]:
     return found
 
 
-def covered(plane: Cluster, world: World, model: str = "digits") -> None:
-    """The inventory has everything that is there: nothing is lost, wherever the run was ended."""
-    on_record = world.inventory(model).by_identity
-    assert set(ours(plane, world)) <= set(on_record)
+def covered(plane: Cluster, world: World) -> None:
+    """The inventories have everything that is there: nothing is lost, wherever the run was ended."""
+    on_record = {entry.identity for record in world.inventories().values() for entry in record.inventory.entries}
+    assert set(ours(plane, world)) <= on_record
 
 
 def finished(
