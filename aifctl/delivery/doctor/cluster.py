@@ -70,7 +70,7 @@ CHECKS: tuple[tuple[str, str, Check], ...] = (
     ("capabilities", "not declared", capabilities.undeclared),
     ("capabilities", "kinds", capabilities.kinds),
     ("nodes", "ready", hardware.nodes),
-    ("nodes", "accelerators", hardware.catalogue),
+    ("nodes", "catalogue", hardware.catalogue),
     ("nodes", "not in the catalogue", hardware.uncatalogued),
     ("namespaces", "tenants", namespaces.tenants),
     ("namespaces", "secrets", namespaces.secrets),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from aifctl.delivery.doctor.answer import Answer, doubt, good, wrong
+from aifctl.delivery.doctor.answer import Answer, Level, doubt, good, wrong
 from aifctl.delivery.doctor.subject import Subject, places
 from aifctl.spec.models.platform import AcceleratorFlavour
+from aifctl.spec.models.pods import PodDefaults
 from aifctl.spec.models.section import parse_size
 
 Node = Mapping[str, Any]
@@ -20,6 +22,7 @@ GPU_MEMORY = "nvidia.com/gpu.memory"
 """Label that NVIDIA's feature discovery gives a node: MiB of one device."""
 NEAR = 0.15
 """Share that a device's memory may differ from its name's: 80 GB of an H100 are 79.6 GiB or 81,559 MiB."""
+SHOWN = 3
 EFFECTS = ("NoSchedule", "NoExecute")
 
 
@@ -38,29 +41,15 @@ async def nodes(subject: Subject) -> AsyncIterator[Answer]:
 
 
 async def catalogue(subject: Subject) -> AsyncIterator[Answer]:
-    """An answer a flavour; where its nodes do not fit, one more a reason."""
+    """An answer a flavour; where its nodes do not fit, one a reason: a problem where a model here asks for it."""
     if not subject.flavours:
         return
     found, used = await subject.nodes(), _used(subject)
-    pods = subject.environment.pod_defaults
     for flavour in subject.flavours:
-        having = [node for node in found if _count(node, flavour.resource)]
-        if not having:
-            yield _nowhere(flavour, used.get(flavour.name, []))
-            continue
-        chosen = {**pods.node_selector, **flavour.node_selector}
-        matching = [node for node in having if _labels(node, chosen)]
-        if not matching:
-            yield _not_selected(flavour, chosen, having)
-            continue
-        problems = [
-            *_taints(flavour, matching, pods.tolerations),
-            *_sizes(flavour, matching),
-            *_memory(flavour, matching),
-        ]
-        total = sum(_count(node, flavour.resource) for node in matching)
-        for answer in problems or [good(f"{flavour.name}: {total} × {flavour.resource} on {len(matching)} nodes")]:
-            yield answer
+        models = used.get(flavour.name, [])
+        answers = list(_of_flavour(flavour, found, subject.environment.pod_defaults, models))
+        for answer in answers:
+            yield answer if models or answer.level is not Level.PROBLEM else replace(answer, level=Level.WARNING)
 
 
 async def uncatalogued(subject: Subject) -> AsyncIterator[Answer]:
@@ -85,21 +74,31 @@ def _used(subject: Subject) -> dict[str, list[str]]:
     return found
 
 
-def _nowhere(flavour: AcceleratorFlavour, models: list[str]) -> Answer:
-    if not models:
-        return good(f"{flavour.name}: no node has {flavour.resource}, and no model here asks for it")
-    hint = "add nodes, or install the device plug-in on them; where nodes come by autoscaling, nothing is wrong"
-    asking = ", ".join(sorted(models)[:3])
-    return doubt("AIF797", f"{flavour.name}: no node has {flavour.resource}, which {asking} ask for", hint)
+def _of_flavour(flavour: AcceleratorFlavour, found: Nodes, pods: PodDefaults, models: list[str]) -> Iterator[Answer]:
+    having = [node for node in found if _count(node, flavour.resource)]
+    chosen = {**pods.node_selector, **flavour.node_selector}
+    nodes = [node for node in having if _labels(node, chosen)]
+    if not nodes:
+        yield _nowhere(flavour, chosen, having, models)
+        return
+    reasons = [*_taints(flavour, nodes, pods.tolerations), *_sizes(flavour, nodes), *_memory(flavour, nodes)]
+    total = sum(_count(node, flavour.resource) for node in nodes)
+    yield from reasons or [good(f"{flavour.name}: {total} × {flavour.resource} on {len(nodes)} nodes")]
 
 
-def _not_selected(flavour: AcceleratorFlavour, chosen: Mapping[str, str], having: Nodes) -> Answer:
+def _nowhere(flavour: AcceleratorFlavour, chosen: Mapping[str, str], having: Nodes, models: list[str]) -> Answer:
+    """A catalogue is of the whole platform: what is in another cluster is missed here only by who asks for it."""
     wanted = ", ".join(f"{key}={value}" for key, value in sorted(chosen.items()))
-    there = sorted(
-        {f"{key}={_of(node).get(key, 'none')}" for node in having for key in chosen if not _has(node, key, chosen)}
-    )
-    hint = f"these nodes have {', '.join(there[:3])}: change the flavour's `node_selector`, or label the nodes"
-    message = f"{flavour.name}: {len(having)} nodes have {flavour.resource}, and none has the labels {wanted}"
+    labels = f" with the labels {wanted}" if having else ""
+    if not models:
+        return good(f"{flavour.name}: no node has {flavour.resource}{labels}, and no model here asks for it")
+    message = f"{flavour.name}: no node has {flavour.resource}{labels}, which {', '.join(sorted(models)[:SHOWN])} wants"
+    if not having:
+        hint = "add nodes, or install the device plug-in on them; where nodes come by autoscaling, nothing is wrong"
+        return doubt("AIF797", message, hint)
+    others = ((node, key) for node in having for key in chosen if not _has(node, key, chosen))
+    there = sorted({f"{key}={_of(node).get(key, 'none')}" for node, key in others})
+    hint = f"nodes have {', '.join(there[:SHOWN])}: change the flavour's `node_selector`, or label the nodes"
     return wrong("AIF797", message, hint)
 
 
