@@ -165,7 +165,8 @@ def specs(machine: Machine) -> Iterator[Answer]:
     if bad := errors(found):
         first = bad[0]
         hint = "`aifctl validate` shows all of them, with their places"
-        yield wrong("AIF792", f"{len(bad)} errors in the specs, the first: {first.code} {first.message}", hint)
+        message = f"{len(bad)} error{'s' * (len(bad) != 1)} in the specs, the first: {first.code} {first.message}"
+        yield wrong("AIF792", message, hint)
     else:
         yield good(f"{platform_said}, {count} model{'s' * (count != 1)}")
 
@@ -196,7 +197,9 @@ def large_files(machine: Machine) -> Iterator[Answer]:
     files = [name for name in listed.split("\0") if name]
     pointers = [name for name in files if _is_pointer(machine.root / name)]
     if pointers:
-        message = f"{len(pointers)} files are Git LFS pointers without their content: {_some(pointers)}"
+        several = len(pointers) > 1
+        what = "files are Git LFS pointers without their" if several else "file is a Git LFS pointer without its"
+        message = f"{len(pointers)} {what} content: {_some(pointers)}"
         yield wrong("AIF792", message, "`git lfs install && git lfs pull`")
     elif files:
         yield good(f"{len(files)} files of Git LFS are here with their content")
