@@ -99,7 +99,7 @@ class ApiError(Exception):
 
         A webhook may deny with 409 too.
         """
-        return self.status == 409 and "Precondition failed" in self.message
+        return self.status == 409 and "precondition" in self.message.lower()
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:

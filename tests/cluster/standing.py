@@ -67,7 +67,8 @@ def exact(plane: Cluster, world: World, wanted: Wanted, foreign: dict[str, Any])
     assert record.inventory.current is not None
     assert record.inventory.current.tree == wanted.tree
     assert [each for each in world.plan(wanted).changes if each.action is not Action.UNCHANGED] == []
-    assert [outcome.result for outcome in world.apply(wanted)] == [Result.UNCHANGED]
+    again = world.apply(wanted)
+    assert [outcome.result for outcome in again] == [Result.UNCHANGED], again
     assert world.record(wanted.unit.model) == record
     for live in foreign.values():
         assert plane.get(live) == live

@@ -96,10 +96,10 @@ def test_a_first_apply_that_is_killed(control_plane: Cluster, proxy: FaultProxy,
 def test_what_was_begun_is_taken_away_where_it_is_no_longer_wanted(
     control_plane: Cluster, proxy: FaultProxy, world: World
 ) -> None:
-    """Killed on the way to `second`, and then Git goes back to `first`."""
+    """Killed on the way to `second`, before its run was made, and then Git goes back to `first`."""
     world.apply(applier.version(world, "first"))
     foreign = strangers(control_plane, world)
-    after, rule = POINTS["between two stages"]
+    after, rule = POINTS["mid-stage"]
     Killed(proxy, world, "second").at(lambda call: rule(world, call), after=after)
     finished(control_plane, world, applier.version(world, "first"), foreign)
 
