@@ -7,4 +7,7 @@
 Its unit is that of `aifctl.cluster`: (environment, tenant, model), each with a back-off of its own, so that one that is
 broken or stuck holds up no other. At rest it asks nothing: Git is fetched each interval, the leader's lease renewed,
 and watches wait. Speaks to the cluster through `aifctl.cluster` alone.
+
+Time limits are `asyncio.timeout`: `wait_for` of Python 3.11 may swallow a cancellation, and who lost the lease
+has to end.
 """

@@ -96,7 +96,8 @@ async def _asked(mirror: Path, commit: str, environment: str, folder: Path, limi
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, limit=LINE, start_new_session=True,
     )  # fmt: skip
     try:
-        lines = await asyncio.wait_for(_lines(process), limit)
+        async with asyncio.timeout(limit):
+            lines = await _lines(process)
     except TimeoutError:
         raise _lost(commit, f"it took longer than {limit:.0f} s") from None
     finally:

@@ -107,7 +107,7 @@ class Deliverer:
             client=self.client.acting_as(self.account(unit)),
             snapshot=Snapshot(self.kinds),
             policy=self.policy,
-            choices=Choices(force_conflicts=self.settings.force_conflicts, dry_run=self.settings.detect_only),
+            choices=Choices(force_conflicts=self.settings.force_conflicts),
             wanted=(wanted,) if wanted is not None else (),
             salt=self.salt,
             elsewhere=self.book.homes,

@@ -219,7 +219,8 @@ class Reconciler:
     async def _stopped(self, seconds: float) -> bool:
         """Waits; whether it was told to stop meanwhile."""
         try:
-            await asyncio.wait_for(self.stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stop.wait()
         except TimeoutError:
             return False
         return True

@@ -200,7 +200,8 @@ class Shift:
             following = min((at for at in self._due.values()), default=now + 60)
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.01, following - time.monotonic()))
+                async with asyncio.timeout(max(0.01, following - time.monotonic())):
+                    await self._wake.wait()
 
     def _look(self, work: Work) -> None:
         """Without a request: is there anything to do?"""
@@ -222,7 +223,8 @@ class Shift:
         assert self.deliverer is not None
         if work.unit.model:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ground_done.wait(), GROUND)
+                async with asyncio.timeout(GROUND):
+                    await self._ground_done.wait()
         begun = time.monotonic()
         try:
             async with self._slow if work.failures else self._slots:
@@ -294,7 +296,8 @@ class Shift:
         unit = str(work.unit)
         if delivered is not None and (delivered.done or delivered.differing):
             counts = _counted(delivered)
-            what = "repaired" if work.reason in DRIFT and delivered.done else str(state)
+            went_well = "repaired" if work.reason in DRIFT else "applied"
+            what = went_well if delivered.done and state in (State.SYNCED, State.SETTLING) else str(state)
             self.log(what, "info", unit=unit, why=work.reason, commit=work.commit[:10] or None, **counts)
             if delivered.done and state is not State.FAILED:
                 reason = "DriftRepaired" if what == "repaired" else "Applied"

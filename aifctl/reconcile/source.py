@@ -77,7 +77,8 @@ class Source:
         except OSError as error:
             raise self._failed(f"can't start git: {error.strerror}") from None
         try:
-            out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                out, err = await process.communicate()
         except TimeoutError:
             raise self._failed(f"no answer in {PATIENCE:.0f} s") from None
         finally:
