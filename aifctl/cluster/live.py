@@ -107,7 +107,7 @@ class Ground:
     def masks(self) -> Masking:
         """A value that is secret on either side is masked on both."""
         ours = (manifest for each in self.wanted for manifest in each.manifests)
-        both = [*ours, *(Manifest(live) for live in self.snapshot.objects.values())]
+        both = [*ours, *(_without_bookkeeping(live) for live in self.snapshot.objects.values())]
         return masking(both, both, self.salt)
 
     @cached_property
@@ -470,6 +470,12 @@ def _change(manifest: Manifest, action: Action, found: Iterable[FieldChange], re
         fields=tuple(found),
         reason=reason,
     )
+
+
+def _without_bookkeeping(live: Live) -> Manifest:
+    """What may hold a secret: managedFields and status are most of an object."""
+    told = {key: value for key, value in live.items() if key not in ("metadata", "status")}
+    return Manifest({**told, "metadata": {"name": live["metadata"]["name"]}})
 
 
 def _is_crd(manifest: Manifest) -> bool:

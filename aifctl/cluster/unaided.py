@@ -15,7 +15,7 @@ from typing import Any
 
 from aifctl.cluster import fields
 from aifctl.cluster.fields import FieldSet
-from aifctl.plan.fields import ANY_LIST, MERGE_KEYS
+from aifctl.plan.fields import ANY_LIST, DEFAULTS, MERGE_KEYS
 
 QUANTITIES = {(name,) for name in ("requests", "limits", "hard", "capacity", "default", "defaultRequest", "max", "min")}
 """Mappings whose values are quantities."""
@@ -72,6 +72,8 @@ def _of_mappings(live: Mapping[str, Any], body: Mapping[str, Any], owned: Owned,
             new[key] = value
     for key in live.keys() - body.keys():
         inside = _below(owned, f"f:{key}")
+        if key in DEFAULTS and live[key] == DEFAULTS[key]:
+            continue
         if inside is not None and (owned or (body and key not in FILLED_IN)):
             old[key] = fields.project(live[key], inside)
     return old, new
