@@ -328,7 +328,8 @@ class _Unit:
         if not awaited:
             return []
         self._tell(unit.unit, "waiting")
-        found = await self.waiter.until_healthy(awaited, self.options.timeout)
+        written = {identity: entry.resource_version for identity, entry in self.written.items()}
+        found = await self.waiter.until_healthy(awaited, self.options.timeout, written)
         if not found:
             self._tell(unit.unit, "healthy")
         return found

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from aifctl.cluster import health
@@ -21,6 +22,7 @@ from aifctl.manifest import Identity
 
 TICK = 1.0
 LOG_LINES = 20
+UNSEEN = Health(state=State.PENDING, phase="Unseen", message="the watch has not told of the last write yet")
 LOOK = 5.0
 """Seconds between two looks at the pods of a workload that is not healthy."""
 HOPELESS = frozenset(
@@ -40,6 +42,8 @@ class _Awaited:
     left: float
     """Seconds it may still take; time in a queue does not count."""
     allowed: float
+    written: str = ""
+    """resourceVersion of our write; empty where we wrote nothing."""
     seen: bool = False
     failing_since: float | None = None
     hopeless_since: float | None = None
@@ -55,10 +59,16 @@ class Waiter:
         self.client, self.observer = client, observer
 
     async def until_healthy(
-        self, objects: Iterable[tuple[Identity, Resource]], timeout: float | None = None
+        self,
+        objects: Iterable[tuple[Identity, Resource]],
+        timeout: float | None = None,
+        written: Mapping[Identity, str] = MappingProxyType({}),
     ) -> list[Diagnostic]:
-        """Findings for those that failed or took too long: none when all is well. Returns at the first failure."""
-        awaited = [_Awaited(identity, resource, 0.0, 0.0) for identity, resource in objects]
+        """Findings for those that failed or took too long: none when all is well. Returns at the first failure.
+
+        `written`: resourceVersions of what was just written. What a watch still has from before says nothing.
+        """
+        awaited = [_Awaited(i, resource, 0.0, 0.0, written=written.get(i, "")) for i, resource in objects]
         await self.observer.watch((each.resource, each.identity.namespace) for each in awaited)
         for each in awaited:
             live = self.observer.objects.get(each.identity)
@@ -91,6 +101,9 @@ class Waiter:
 
     async def _is_settled(self, each: _Awaited, now: float, passed: float) -> bool:
         live = self.observer.objects.get(each.identity)
+        if live is not None and _is_older(live, each.written):
+            each.health, each.left = UNSEEN, each.left - passed
+            return False
         verdict = health.assess(live, datetime.now(UTC))
         each.seen = each.seen or live is not None
         if verdict.state is not State.QUEUED:
@@ -166,6 +179,12 @@ async def _log(client: Client, path: str, trouble: Trouble) -> list[str]:
         if text.strip():
             return text.rstrip().splitlines()[-LOG_LINES:]
     return []
+
+
+def _is_older(live: Live, written: str) -> bool:
+    """Versions of one kind are numbers that grow (KEP-5504); where they are none, nothing is known."""
+    version = str(live["metadata"].get("resourceVersion") or "")
+    return version.isdecimal() and written.isdecimal() and int(version) < int(written)
 
 
 def _verdict(each: _Awaited, now: float) -> str | None:
