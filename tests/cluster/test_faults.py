@@ -296,7 +296,7 @@ def test_a_pruned_object_that_a_finalizer_holds(control_plane: Cluster, world: W
     finished(control_plane, world, wanted, foreign)
 
 
-def test_who_waits_is_told_what_does_not_go(control_plane: Cluster, nodes: Cluster, world: World) -> None:
+def test_who_waits_is_told_what_does_not_go(control_plane: Cluster, world: World) -> None:
     world.apply(world.wanted("digits", config("stays"), config("goes")))
     stuck = named(world, "ConfigMap", "goes")
     hold(control_plane, stuck, "example.com/hold")
