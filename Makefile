@@ -32,7 +32,7 @@ PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aifctl/peers
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
 HELM := helm.sh/helm/v4/cmd/helm@v4.3.1
 
-.PHONY: help demo test lint format cluster bench bench-peers build golden schemas constraints \
+.PHONY: help demo test lint format cluster bench bench-peers build golden schemas docs constraints \
 	install install-base clean
 
 help: ## show the targets
@@ -74,6 +74,9 @@ golden: $(READY_ALL) ## write tests/golden anew from examples/specs; look at the
 
 schemas: $(READY_ALL) ## write schemas/ anew from the spec's models
 	$(BIN)/aifctl schema --write schemas
+
+docs: $(READY_ALL) ## write docs/reference and the tables of docs/operations.md anew, from the program itself
+	$(BIN)/python docs/generate.py
 
 constraints: $(READY_UV) ## resolve every extra anew into constraints.txt (UPGRADE=1: to the newest versions)
 	$(UV) pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-header \
