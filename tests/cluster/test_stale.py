@@ -18,10 +18,11 @@ DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments", True, frozense
 
 def deployment(version: int, generation: int, *, fails: bool) -> Object:
     """As its controller has seen it."""
+    reason = "ProgressDeadlineExceeded" if fails else "NewReplicaSetAvailable"
     conditions = [
         {"type": "Available", "status": "True"},
-        {"type": "Progressing", "status": str(not fails), "reason": "ProgressDeadlineExceeded" if fails else "NewReplicaSetAvailable"},
-    ]  # fmt: skip
+        {"type": "Progressing", "status": str(not fails), "reason": reason},
+    ]
     metadata = {"name": "digits", "namespace": "vision", "generation": generation, "resourceVersion": str(version)}
     counts = dict.fromkeys(("replicas", "readyReplicas", "availableReplicas", "updatedReplicas"), 1)
     status = {"observedGeneration": generation, "conditions": conditions, **counts}
@@ -44,6 +45,7 @@ class Late(Observer):
         pass
 
     async def changed(self, timeout: float) -> bool:
+        await asyncio.sleep(0.01)
         self.objects[SERVER] = self._after
         return True
 
@@ -58,7 +60,7 @@ class Podless(Client):
 
 def codes(written: dict[Identity, str], fails: bool = True) -> list[str]:
     observer = Late(deployment(5, 1, fails=False), deployment(9, 2, fails=fails))
-    found = asyncio.run(Waiter(Podless(), observer).until_healthy([(SERVER, DEPLOYMENTS)], 60, written))
+    found = asyncio.run(Waiter(Podless(), observer).until_healthy([(SERVER, DEPLOYMENTS)], 0.2, written))
     return [each.code for each in found]
 
 
