@@ -45,10 +45,12 @@ LEANT_ON = frozenset({"Namespace", "CustomResourceDefinition"})
 """Waited for before anything else of the unit is sent."""
 LATE = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", "HTTPRoute", "ScaledObject",
         "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService")  # fmt: skip
-SETTINGS = ("ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount", "Role", "RoleBinding", "Secret",
-            "ExternalSecret", "ConfigMap", "PersistentVolume", "PersistentVolumeClaim", "Service")  # fmt: skip
-STAGES = {kind: stage for stage, kinds in enumerate((EARLY, SETTINGS)) for kind in kinds} | dict.fromkeys(LATE, 3)
-WORKLOADS = 2
+ACCOUNTS = ("ServiceAccount",)
+"""Before Secrets: a token Secret whose account is not there yet is deleted by Kubernetes at once."""
+SETTINGS = ("ResourceQuota", "LimitRange", "NetworkPolicy", "Role", "RoleBinding", "Secret", "ExternalSecret",
+            "ConfigMap", "PersistentVolume", "PersistentVolumeClaim", "Service")  # fmt: skip
+STAGES = {kind: stage for stage, kinds in enumerate((EARLY, ACCOUNTS, SETTINGS, (), LATE)) for kind in kinds}
+WORKLOADS = 3
 """Stage of every kind that is not in `STAGES`."""
 
 
