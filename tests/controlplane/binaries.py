@@ -60,15 +60,25 @@ def binaries() -> Path:
 
 def cache_folder(given: dict[str, Path]) -> Path:
     """The folder for these pins and these given programs, outside the checkout."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    pins = hashlib.sha256()
-    for module in sorted({module for module, _ in PROGRAMS.values()}):
-        pins.update((HERE / module / "go.mod").read_bytes() + (HERE / module / "go.sum").read_bytes())
-    name = f"{version('kubernetes')}-{platform.machine()}-{pins.hexdigest()[:8]}"
+    modules = sorted({HERE / module for module, _ in PROGRAMS.values()})
+    name = f"{version('kubernetes')}-{platform.machine()}-{pins(*modules)}"
     if given:
         listed = "\n".join(f"{path} {path.stat().st_mtime_ns}" for path in sorted(given.values()))
         name += f"-with-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
-    return base / "aifctl" / "controlplane" / name
+    return cache() / name
+
+
+def cache() -> Path:
+    """Where what is built is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aifctl" / "controlplane"
+
+
+def pins(*modules: Path) -> str:
+    """A short name for all that these Go modules pin."""
+    found = hashlib.sha256()
+    for module in modules:
+        found.update((module / "go.mod").read_bytes() + (module / "go.sum").read_bytes())
+    return found.hexdigest()[:8]
 
 
 def version(module: str) -> str:
@@ -87,6 +97,29 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         yield
 
 
+def build(module: Path, package: str, target: Path, *variables: str) -> None:
+    """Build one program of a Go module, with these string variables set; raises MissingBinaries."""
+    go = shutil.which("go")
+    if go is None:
+        raise MissingBinaries(
+            f"{target.name} is not in KUBEBUILDER_ASSETS, and building it needs Go, which is not here"
+        )
+    partial = target.with_name(f"{target.name}.partial")
+    print(f"building {target.name} of {package}", file=sys.stderr, flush=True)
+    stamps = " ".join(["-s", "-w", *(f"-X {variable}" for variable in variables)])
+    done = subprocess.run(
+        [go, "build", "-buildvcs=false", "-ldflags", stamps, "-o", str(partial), package],
+        cwd=module,
+        env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise MissingBinaries(f"go could not build {target.name}: {done.stderr.strip()[-2000:]}")
+    partial.rename(target)
+
+
 def _given() -> dict[str, Path]:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if not assets:
@@ -102,25 +135,9 @@ def _missing(folder: Path) -> list[str]:
 
 
 def _build(program: str, target: Path) -> None:
-    go = shutil.which("go")
-    if go is None:
-        raise MissingBinaries(f"{program} is not in KUBEBUILDER_ASSETS, and building it needs Go, which is not here")
     module, package = PROGRAMS[program]
-    partial = target.with_name(f"{program}.partial")
-    print(f"building {program} {version(module)}", file=sys.stderr, flush=True)
     # Without the version, clients cannot parse what the API server says of itself.
-    stamp = f"-s -w -X k8s.io/component-base/version.gitVersion={version('kubernetes')}"
-    done = subprocess.run(
-        [go, "build", "-buildvcs=false", "-ldflags", stamp, "-o", str(partial), package],
-        cwd=HERE / module,
-        env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise MissingBinaries(f"go could not build {program}: {done.stderr.strip()[-2000:]}")
-    partial.rename(target)
+    build(HERE / module, package, target, f"k8s.io/component-base/version.gitVersion={version('kubernetes')}")
 
 
 def main() -> int:

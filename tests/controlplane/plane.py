@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -174,7 +174,7 @@ class ControlPlane(Cluster):
     def _spawn(self, program: str, *options: str) -> None:
         command = [str(self._bin / program), *options]
         with self.log(program).open("ab") as log:
-            started = self._spawner.submit(_start_child, command, self.folder, log)
+            started = self._spawner.submit(start_child, command, self.folder, log)
             self._processes[program] = started.result()
 
     def _end(self, program: str, how: signal.Signals) -> None:
@@ -188,19 +188,22 @@ class ControlPlane(Cluster):
             ended = [name for name in programs if self._processes[name].poll() is not None]
             if ended or time.monotonic() > end:
                 blamed = ended or list(programs)
-                tails = "\n".join(f"--- {name}\n{_tail(self.log(name))}" for name in blamed)
+                tails = "\n".join(f"--- {name}\n{tail(self.log(name))}" for name in blamed)
                 raise CannotStart(f"{', '.join(blamed)} {'ended' if ended else 'did not become ready'}\n{tails}")
             time.sleep(0.05)
 
 
-def _start_child(command: list[str], folder: Path, log: object) -> subprocess.Popen[bytes]:
+def start_child(
+    command: list[str], folder: Path, log: object, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A process that ends with the thread that started it, where the system can do that."""
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         start_new_session=True, preexec_fn=_die_with_parent,
     )  # fmt: skip
 
 
-def _tail(log: Path, size: int = 3000) -> str:
+def tail(log: Path, size: int = 3000) -> str:
     return log.read_text(errors="replace")[-size:] if log.exists() else ""
 
 

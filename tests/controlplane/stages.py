@@ -15,7 +15,7 @@ else `complete` for pods of a Job or a Workflow, else `ready`:
 
 Where the pod's restart policy is not Never, `fail` and `oom` are a container in CrashLoopBackOff after three restarts
 whose last state says why. `simulate.aif.dev/after`, a duration as `1500ms`, is how long a pod takes to become ready, or
-runs before it ends.
+runs before it ends. Of a pod that fails for good, a container named `wait` (Argo's sidecar) ends well.
 """
 
 from __future__ import annotations
@@ -125,8 +125,11 @@ def _completed() -> str:
 
 def _broken(code: str, reason: str) -> str:
     ended = f"{{terminated: {_ENDED % (code, reason)}}}"
+    well = f"{{terminated: {_ENDED % ('0', 'Completed')}}}"
     back_off = _BACK_OFF % ("CrashLoopBackOff", "back-off 40s restarting failed container")
-    for_good = _status("Failed", ready=False) + _containers(ended)
+    # Argo's sidecar, of that name, reports how its main container ended, and ends well itself.
+    by_name = f'{{{{ if eq .name "wait" }}}}{well}{{{{ else }}}}{ended}{{{{ end }}}}'
+    for_good = _status("Failed", ready=False) + _containers(by_name)
     again = _status("Running", ready=False) + _containers(back_off, last=ended, restarts=3)
     return f'{{{{ if eq .spec.restartPolicy "Never" }}}}\n{for_good}{{{{ else }}}}\n{again}{{{{ end }}}}\n'
 

@@ -252,6 +252,22 @@ def test_pods_are_restricted_and_steps_get_no_token(shape: str) -> None:
     assert secret.name == f"{spec['executor']['serviceAccountName']}.service-account-token"
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_argo_s_own_containers_are_restricted_too(shape: str) -> None:
+    patch = json.loads(spec_of(run_object(SHAPES[shape]))["podSpecPatch"])
+    own = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert patch == {
+        "initContainers": [{"name": "init", "securityContext": own}],
+        "containers": [{"name": "wait", "securityContext": own}],
+    }
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_run_waits_for_ever(shape: str) -> None:
+    """Thirty days for all that has no timeout, and the one hour of its training, three times."""
+    assert spec_of(run_object(SHAPES[shape]))["activeDeadlineSeconds"] == 30 * 86400 + 3 * 3600
+
+
 def test_secrets_are_named_and_never_held() -> None:
     container = templates_of(SHAPES["inline"])["train"]["container"]
     assert {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf-credentials", "key": "token"}}} in container[

@@ -24,12 +24,23 @@ BRACE = "AIF_BRACE"
 WORKFLOW = "metadata.labels['workflows.argoproj.io/workflow']"
 TEMPLATE_LIMIT = 200
 """Of a Workflow, says its CRD; one of them is the DAG."""
+LONGEST = 30 * 24 * 3600
+"""Seconds that a run may take beside the timeouts of its steps: waiting for quota and nodes, and steps without one."""
 # Worth another try: our own exit code for faults of the surroundings, a pod that was lost or could not start, and one
 # that was told to stop or killed from outside. Not worth one: user code, a gate, memory it has not got, a timeout
 # (its message ends in "deadline" or has "DeadlineExceeded").
 RETRY = (
     'not (lastRetry.message contains "OOMKilled" or lastRetry.message contains "eadline") and '
     f'(lastRetry.exitCode in ["{contract.EXIT_RETRY}", "137", "143", "-1"] or lastRetry.status == "Error")'
+)
+
+# What Pod Security `restricted` asks of the containers that Argo adds; Argo itself asks for nothing.
+_OWN = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+POD_PATCH = digest.canonical_json(
+    {
+        "initContainers": [{"name": "init", "securityContext": _OWN}],
+        "containers": [{"name": "wait", "securityContext": _OWN}],
+    }
 )
 
 
@@ -73,6 +84,8 @@ def _workflow(bundle: ir.Bundle, run: ir.Run, tasks: list[dict[str, Any]]) -> di
         "service_account": f"{bundle.model}-run",
         **pods.defaults(bundle.target),
         "retry": RETRY,
+        "deadline": _deadline(run),
+        "pod_patch": POD_PATCH,
         "ttl": steps.TTL,
         "work": steps.WORK,
         "digest_file": DIGEST_FILE,
@@ -108,6 +121,11 @@ def _step(step: ir.Step, bundle: ir.Bundle, run: ir.Run, tasks: Mapping[str, str
         # Two runs that share a training wait for each other: the second finds what the first has made.
         "mutex": f"aif-{ownership.short(step.spec.digest)}" if shared and step.spec.digest is not None else None,
     }
+
+
+def _deadline(run: ir.Run) -> int:
+    """Whole seconds after which the run ends, whatever it waits for: all its steps tried as often as they may be."""
+    return LONGEST + sum((steps.deadline(step) or 0) * (step.retries + 1) for step in run.steps)
 
 
 def _arguments(step: ir.Step, bundle: ir.Bundle, run: ir.Run, unknown: list[tuple[str, str]]) -> list[str]:
