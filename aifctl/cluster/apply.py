@@ -413,11 +413,9 @@ class _Unit:
 
     def _with_revision(self, unit: UnitPlan, inventory: Inventory, result: Result) -> Inventory:
         options = self.options
-        if options.hold:
+        if options.hold or options.release_hold:
             inventory = replace(inventory, held=options.hold)
         elif result is Result.APPLIED and unit.wanted is not None and inventory.held != unit.wanted.tree:
-            inventory = replace(inventory, held="")
-        if options.release_hold:
             inventory = replace(inventory, held="")
         tree = unit.wanted.tree if unit.wanted is not None else ""
         outcome = options.outcome if result in (Result.APPLIED, Result.PARTIAL) else "failed"

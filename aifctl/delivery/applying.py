@@ -133,13 +133,16 @@ class Cluster:
 async def restore(
     cluster: Cluster, asked: Request, inventory: Inventory, revision: Revision, *, any_tree: bool = False
 ) -> Outcome:
-    """Applies a former revision of one unit again, and holds the tree that is there now. Raises Report."""
+    """Applies a former revision of one unit again, and holds the tree that is there now. Raises Report.
+
+    Whoever names a revision that is held itself wants it all the same.
+    """
     wanted = former_wanted(cluster.repository, inventory.unit, revision, any_tree=any_tree)
     newest = inventory.revisions[-1].tree if inventory.revisions else ""
-    hold = newest if newest != revision.tree else inventory.held
+    hold = next((tree for tree in (newest, inventory.held) if tree != revision.tree), "")
     fixed = replace(asked, wanted=(wanted,), complete=False, allow_prune=True)
     found = await live_planning.plan(cluster.client, cluster.records, fixed)
-    again = replace(cluster.options, outcome="rolled-back", hold=hold, commit=revision.commit, release_hold=False)
+    again = replace(cluster.options, outcome="rolled-back", hold=hold, commit=revision.commit, release_hold=True)
     (outcome,) = await carried_out(cluster.client, cluster.records, found, again, cluster.tell)
     return outcome
 

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from aifctl import cli
+from tests.delivery.garden import garden
+
+__all__ = ["garden"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "specs"
 IGNORED = shutil.ignore_patterns("__pycache__", ".aif", "rendered", "releases")

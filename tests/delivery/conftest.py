@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.delivery.acme import WORSE, Acme
+from tests.delivery.garden import garden
+
+__all__ = ["garden"]
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,17 @@ simulated (tests/controlplane/stages.py): an image whose name contains `bad-imag
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.controlplane.cluster import Cluster, Object
+import pytest
+
+from aifctl import cli
+from tests.controlplane.cluster import Cluster, Object, path_of
 
 PIN = "sha256:" + "1" * 64
 PLATFORM = f"""\
@@ -75,11 +80,43 @@ BAD = f"registry.example/bad-image@{PIN}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Garden:
+    """`output` is how `run` hears what a command says."""
+
     root: Path
     cluster: Cluster
     environment: str
     """Of the servers; `lab` trains."""
+    output: pytest.CaptureFixture[str] | None = None
+
+    def run(self, *words: str | Path) -> Done:
+        """The command in this process, and in the working folder."""
+        assert self.output is not None
+        self.output.readouterr()
+        code = cli.main(list(map(str, words)))
+        said = self.output.readouterr()
+        return Done(code, said.out, said.err)
+
+    def on(self, command: str, *words: str | Path) -> Done:
+        """A command on the servers' environment."""
+        return self.run(command, *words, "--env", self.environment)
+
+    def applied(self, *words: str) -> Garden:
+        """With all that Git has in the cluster."""
+        done = self.on("apply", *words)
+        assert done.code == 0, done.err
+        return self
 
     @property
     def lab(self) -> str:
@@ -142,10 +179,17 @@ class Garden:
 
     def versions(self) -> dict[str, str]:
         """Kind and name → resourceVersion of what such models have, and of the inventories."""
-        kinds = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "ServiceAccount"), ("networking.k8s.io/v1", "NetworkPolicy"))
+        kinds = (
+            ("apps/v1", "Deployment"),
+            ("v1", "Service"),
+            ("v1", "ServiceAccount"),
+            ("networking.k8s.io/v1", "NetworkPolicy"),
+        )
         found = [(kind, each) for version, kind in kinds for each in self.cluster.list(version, kind, self.namespace)]
         label = f"aif.dev/inventory-environment={self.environment}"
-        found += [("inventory", each) for each in self.cluster.list("v1", "ConfigMap", "aif-system", labelSelector=label)]
+        found += [
+            ("inventory", each) for each in self.cluster.list("v1", "ConfigMap", "aif-system", labelSelector=label)
+        ]
         return {f"{kind}/{each['metadata']['name']}": each["metadata"]["resourceVersion"] for kind, each in found}
 
     def inventory(self, model: str, tenant: str = "garden") -> Any:
@@ -154,6 +198,12 @@ class Garden:
 
     def live_in(self, namespace: str, kind: str, name: str, version: str) -> Any:
         return self.cluster.get(self.reference(kind, name, version, namespace))
+
+    def edited(self, name: str, image: str, manager: str = "kubectl-edit") -> None:
+        """A server's image, changed by somebody else."""
+        steps = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}]
+        path = f"{path_of(self.reference('Deployment', name))}?fieldManager={manager}"
+        self.cluster.request("PATCH", path, steps, kind="application/json-patch+json")
 
     def fell(self) -> None:
         """Takes the namespaces away; their end is not awaited."""
@@ -164,6 +214,18 @@ class Garden:
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.replace("ENV", self.environment))
+
+
+@pytest.fixture
+def garden(
+    control_plane: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Garden]:
+    """Two models, committed and not applied; the working folder, and KUBECONFIG, lead to them."""
+    made = dataclasses.replace(new(tmp_path / "garden", control_plane, "iris", "rose"), output=capfd)
+    monkeypatch.chdir(made.root)
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    yield made
+    made.fell()
 
 
 def new(root: Path, cluster: Cluster, *names: str, environment: str = "") -> Garden:
