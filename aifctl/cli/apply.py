@@ -76,7 +76,7 @@ def apply(
         allow_prune = allow_prune or approved.allow_prune
     loaded = arguments.repository(paths, platform)
     chosen = arguments.one_environment(loaded, env)
-    rendered = tree.render(loaded, [chosen], complete=not paths)
+    rendered = tree.render(loaded, [chosen], complete=arguments.whole(paths, platform))
     options = Options(
         wait=wait or rollback_on_failure,
         timeout=arguments.seconds(timeout, "--timeout") if timeout else None,

@@ -108,6 +108,16 @@ def roots(paths: list[Path] | None, platform: Path | None = None) -> list[Path]:
     return paths or [Path(shown(root() if platform is None else platform.parent, Path.cwd()))]
 
 
+def whole(paths: list[Path] | None, platform: Path | None = None) -> bool:
+    """Whether the whole repository is asked for: by no path, or by the folder that its platform file lies in."""
+    from aifctl.spec.files import find_platform
+
+    if not paths:
+        return True
+    found = platform or find_platform(paths)
+    return found is not None and found.parent.resolve() in {path.resolve() for path in paths}
+
+
 def environments(loaded: Repository, name: str | None, *, clusters_only: bool = False) -> list[Environment]:
     """The named environment, or all (those with a cluster only, where manifests are asked for). Raises Report."""
     from aifctl.spec import load

@@ -55,13 +55,17 @@ def plan(
     if against == CLUSTER:
         from aifctl.delivery import applying
 
-        rendered = tree.render(loaded, [arguments.one_environment(loaded, env)], complete=not paths)
+        rendered = tree.render(
+            loaded, [arguments.one_environment(loaded, env)], complete=arguments.whole(paths, platform)
+        )
         how = applying.How(allow_prune=allow_prune)
         planned = applying.plan(rendered, arguments.door(context, kubeconfig), how, save, paths or [])
     elif save is not None:
         raise typer.BadParameter("only a plan against a cluster can be saved", param_hint="--save")
     else:
-        rendered = tree.render(loaded, arguments.environments(loaded, env, clusters_only=True), complete=not paths)
+        rendered = tree.render(
+            loaded, arguments.environments(loaded, env, clusters_only=True), complete=arguments.whole(paths, platform)
+        )
         planned = planning.plan(rendered, against, out, paths or [])
     output.show(planned.diagnostics, loaded.texts)
     output.plan(planned, form)

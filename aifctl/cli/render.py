@@ -40,7 +40,7 @@ def render(
 
     request = fleet.Request(
         roots=arguments.roots(paths, platform),
-        whole=not paths,
+        whole=arguments.whole(paths, platform),
         platform=platform,
         name=env,
         choose=lambda loaded: arguments.environments(loaded, env, clusters_only=True),
@@ -60,7 +60,9 @@ def _stream(paths: list[Path] | None, platform: Path | None, env: str | None) ->
     from aifctl.delivery import tree
 
     loaded = arguments.repository(paths, platform)
-    rendered = tree.render(loaded, arguments.environments(loaded, env, clusters_only=True), complete=not paths)
+    rendered = tree.render(
+        loaded, arguments.environments(loaded, env, clusters_only=True), complete=arguments.whole(paths, platform)
+    )
     output.show(rendered.diagnostics, loaded.texts)
     output.data(rendered.stream())
     return 1 if output.failed(rendered.diagnostics) else 0

@@ -26,7 +26,7 @@ class TestBelowTheRoot:
         top = examples.folder
         inside(top, "render", "--env", "lab")
         rendered = tree(top / "rendered")
-        assert {name.split("/")[2] for name in rendered} == MODELS
+        assert {name.split("/")[2] for name in rendered if "/_cluster/" not in f"/{name}"} == MODELS
         assert "up to date" in inside(top / "minimal/src", "render", "--env", "lab").stdout
         assert "up to date" in inside(top / "minimal/src", "render", "--env", "lab", "--no-cache").stdout
         assert tree(top / "rendered") == rendered

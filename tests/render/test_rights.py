@@ -179,6 +179,7 @@ def test_the_reconciler_reads_everywhere_and_writes_at_home(caller: Caller, clus
         f"system:serviceaccount:{VISION}:{ADMIN}", f"system:serviceaccount:{SYSTEM}:{RECONCILER.name}",
         "kubernetes-admin", "system:admin",
     ],
+    ids=["default", "admin elsewhere", "admin of a tenant", "itself", "kubernetes-admin", "system:admin"],
 )  # fmt: skip
 def test_it_can_be_nobody_else(caller: Caller, user: str) -> None:
     assert caller("GET", "/api/v1/namespaces", user=user) == 403
