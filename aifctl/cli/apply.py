@@ -63,8 +63,8 @@ def apply(
         aifctl apply --env prod --wait --timeout 10m --rollback-on-failure
         aifctl apply --plan prod.plan
     """
-    from aifctl.cluster.apply import Options
     from aifctl.cluster.live import Choices
+    from aifctl.cluster.outcome import Options
     from aifctl.delivery import applying, clusters, saved, tree
 
     approved = saved.load(plan) if plan is not None else None

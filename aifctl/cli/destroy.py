@@ -33,7 +33,7 @@ def destroy(
         aifctl destroy digits --env lab
         aifctl destroy --all --env lab --with-data --yes
     """
-    from aifctl.cluster.apply import Options, failed
+    from aifctl.cluster.outcome import Options, failed
     from aifctl.delivery import applying, undoing
     from aifctl.plan.views.text import text
 

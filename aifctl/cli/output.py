@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from aifctl.diagnostics import Diagnostic, Severity
 
 if TYPE_CHECKING:
-    from aifctl.cluster.apply import Event
+    from aifctl.cluster.outcome import Event
     from aifctl.delivery.planning import Planned
 
 

@@ -35,7 +35,7 @@ def rollback(
         aifctl rollback digits --env prod
         aifctl rollback digits --env prod --to 3 --wait --timeout 5m
     """
-    from aifctl.cluster.apply import Options, Result
+    from aifctl.cluster.outcome import Options, Result
     from aifctl.delivery import clusters, undoing
 
     loaded = arguments.repository(None, platform)

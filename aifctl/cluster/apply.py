@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any
 
-from aifctl.cluster import discovery, fields, health, live, planning, prune, snapshot
-from aifctl.cluster.client import APPLY, CONNECTIONS, JSON_PATCH, OURSELVES, Account, Client
-from aifctl.cluster.discovery import Resource
+from aifctl.cluster import health, planning, prune, writing
+from aifctl.cluster.client import CONNECTIONS
 from aifctl.cluster.errors import ApiError, Unreachable
-from aifctl.cluster.inventory import ENDED, Entry, Inventory, Revision, Unit
-from aifctl.cluster.live import HAND_OVER, Item
+from aifctl.cluster.inventory import Entry, Inventory, Revision, Unit
+from aifctl.cluster.live import Item
+from aifctl.cluster.outcome import Event, Options, Outcome, Result, Tell
 from aifctl.cluster.planning import Plan, UnitPlan
 from aifctl.cluster.prune import Removal
 from aifctl.cluster.records import LEASE, Lost, Record, Records, is_held
-from aifctl.cluster.snapshot import Live
+from aifctl.cluster.stages import LEANT_ON, stage
 from aifctl.cluster.wait import Waiter, settle
 from aifctl.diagnostics import Diagnostic, Report, Severity
-from aifctl.manifest import Identity, Manifest
+from aifctl.manifest import Identity
 from aifctl.plan.change import Action
-from aifctl.plan.diff import is_run
 
 AT_ONCE = 16
 """Units that are applied at a time."""
@@ -36,81 +32,6 @@ TURNS = 10
 """Times that a unit is planned again because another applier was faster."""
 SETTLE = 60.0
 """Seconds for a Namespace or CRD to be ready for what comes after it."""
-SERVED = 10.0
-"""Seconds between a definition that is ready and its kind's being known."""
-GONE = 60.0
-"""Seconds for an object to go that is to be replaced."""
-EARLY = ("Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass", "ClusterRole")
-LEANT_ON = frozenset({"Namespace", "CustomResourceDefinition"})
-"""Waited for before anything else of the unit is sent."""
-LATE = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", "HTTPRoute", "ScaledObject",
-        "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService")  # fmt: skip
-ACCOUNTS = ("ServiceAccount", "Role")
-"""Before Secrets: a token Secret whose account is not there yet is deleted by Kubernetes at once. Before bindings: who
-is no administrator of the cluster may only bind a role that is there (RBAC's check against escalation)."""
-SETTINGS = ("ResourceQuota", "LimitRange", "NetworkPolicy", "RoleBinding", "ClusterRoleBinding", "Secret",
-            "ExternalSecret", "ConfigMap", "PersistentVolume", "PersistentVolumeClaim", "Service")  # fmt: skip
-STAGES = {kind: stage for stage, kinds in enumerate((EARLY, ACCOUNTS, SETTINGS, (), LATE)) for kind in kinds}
-WORKLOADS = 3
-"""Stage of every kind that is not in `STAGES`."""
-
-
-class Result(StrEnum):
-    UNCHANGED = "unchanged"
-    APPLIED = "applied"
-    PARTIAL = "partial"
-    """Applied, but something could not be pruned yet."""
-    FAILED = "failed"
-    REFUSED = "refused"
-    """Nothing was written: the plan has problems."""
-    HELD = "held"
-    """This tree failed before and was rolled back: nothing is written until there is another."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """`account` gives the identity that a unit's objects are written by; the inventory is always ours to write."""
-
-    wait: bool = False
-    timeout: float | None = None
-    lock_timeout: float = 60.0
-    commit: str = ""
-    by: str = ""
-    outcome: str = "applied"
-    hold: str = ""
-    """A tree that must not be applied again: the one that is being rolled back."""
-    release_hold: bool = False
-    """Somebody wants a held tree all the same."""
-    account: Callable[[Unit], Account] = lambda unit: OURSELVES
-    stopping: Callable[[], bool] = lambda: False
-    """Whether to end here: the object that is being written is the last, and what was done is put on record."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """`what`: created, changed, replaced, deleted, kept, waiting, healthy."""
-
-    unit: Unit
-    what: str
-    identity: Identity | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    unit: Unit
-    result: Result
-    done: tuple[Event, ...] = ()
-    findings: tuple[Diagnostic, ...] = ()
-    tree: str = ""
-    inventory: Inventory | None = None
-    """As it is in the cluster now, where it was written."""
-
-    @property
-    def failed(self) -> bool:
-        return self.result in (Result.FAILED, Result.REFUSED, Result.HELD, Result.PARTIAL)
-
-
-Tell = Callable[[Event], None]
 
 
 async def apply(plan: Plan, records: Records, waiter: Waiter, options: Options, tell: Tell) -> list[Outcome]:
@@ -125,10 +46,6 @@ async def apply(plan: Plan, records: Records, waiter: Waiter, options: Options, 
 
     outcomes = [await one(unit) for unit in ground]
     return [*outcomes, *await asyncio.gather(*(one(unit) for unit in models))]
-
-
-def stage(manifest: Manifest) -> int:
-    return STAGES.get(manifest.kind, WORKLOADS)
 
 
 @dataclass
@@ -196,7 +113,7 @@ class _Unit:
             waited = await self._waited(unit)  # asked to wait, with nothing to write
             return self._outcome(unit, Result.FAILED if waited else Result.UNCHANGED, *waited)
         before = unit.inventory
-        superset = {**{item.identity: _planned(item) for item in unit.items}, **before.by_identity}
+        superset = {**{item.identity: writing.planned(item) for item in unit.items}, **before.by_identity}
         inventory = replace(before, platform=self.plan.request.platform).with_entries(superset.values())
         self.record = await self.records.take(unit.record, inventory, self.options.lock_timeout)
         renewal = asyncio.create_task(self._renew())
@@ -264,70 +181,23 @@ class _Unit:
             return _stopped(item.identity)
         client = self.plan.ground.client.acting_as(self.options.account(unit))
         try:
-            what, found = await self._written(client, item)
+            what, found = await writing.write(client, item, force=self.plan.request.choices.force_conflicts)
         except ApiError as error:
             return _of_conflicts(item, error) or error.finding(str(item.identity))
         except Report as report:
             return report.diagnostics[0]
-        self.written[item.identity] = entry_of(item.manifest, found)
+        self.written[item.identity] = writing.entry_of(item.manifest, found)
         self._tell(unit, what, item.identity)
         return None
-
-    async def _written(self, client: Client, item: Item) -> tuple[str, Live]:
-        resource = item.resource or await self._now_known(item.manifest)
-        manifest = item.manifest
-        path = resource.path(manifest.namespace, manifest.name)
-        if is_run(manifest):
-            return "created", await _created(client, resource, manifest)
-        if item.action is Action.REPLACE:
-            await self._removed(client, path, item)
-            return "replaced", await client.patch(path, APPLY, item.body, _applying(force=False))
-        if item.managed is not None:
-            await _migrate(client, path)
-        if item.keep_replicas is not None:
-            await client.patch(path, APPLY, _replicas(item), {"fieldManager": HAND_OVER, "force": "true"})
-        force = item.force or self.plan.request.choices.force_conflicts
-        what = "created" if item.action is Action.CREATE else "changed"
-        return what, await client.patch(path, APPLY, item.body, _applying(force=force))
-
-    async def _now_known(self, manifest: Manifest) -> Resource:
-        """A kind whose definition this very apply has brought."""
-        until = asyncio.get_running_loop().time() + SERVED
-        while True:
-            found = await discovery.discover(self.plan.ground.client)
-            resource = found.find(manifest.api_version, manifest.kind)
-            if resource is not None:
-                return resource
-            if asyncio.get_running_loop().time() > until:
-                raise ApiError(404, "NotFound", f"the cluster has no {manifest.api_version} {manifest.kind} yet")
-            await asyncio.sleep(0.2)
-
-    async def _removed(self, client: Client, path: str, item: Item) -> None:
-        """Deletes just the object that was planned for, and waits until its name is free."""
-        assert item.live is not None
-        assert item.resource is not None
-        uid = item.live["metadata"]["uid"]
-        with _gone_is_fine():
-            await client.delete(path, uid, "Foreground")
-        until = asyncio.get_running_loop().time() + GONE
-        while True:
-            there = await snapshot.one(client, item.resource, item.identity)
-            if there is None or there["metadata"]["uid"] != uid:
-                return
-            if asyncio.get_running_loop().time() > until:
-                break
-            await asyncio.sleep(0.2)
-        finalizers = ", ".join(there["metadata"].get("finalizers") or ()) or "none"
-        hint = "what holds it must let it go; then apply again: it will be made anew"
-        late = f"{item.identity} is still there {GONE:.0f} s after it was deleted (finalizers: {finalizers})"
-        raise Report(Diagnostic("AIF725", late, hint))
 
     # Waiting and pruning
 
     async def _waited(self, unit: UnitPlan) -> list[Diagnostic]:
         awaited = [(item.identity, item.resource) for item in unit.items if item.resource is not None]
         if unmade := [item for item in unit.items if item.resource is None]:
-            awaited += [(item.identity, await self._now_known(item.manifest)) for item in unmade]
+            awaited += [
+                (item.identity, await writing.now_known(self.plan.ground.client, item.manifest)) for item in unmade
+            ]
         if not awaited:
             return []
         self._tell(unit.unit, "waiting")
@@ -367,7 +237,7 @@ class _Unit:
         if not self.options.wait:
             return {each.entry.identity for each in leaving}
         objects = [(each.entry.identity, each.resource) for each in leaving if each.resource is not None]
-        limit = self.options.timeout or GONE
+        limit = self.options.timeout or writing.GONE
         left = await self.waiter.until_gone(objects, limit)
         for identity in left:
             there = self.waiter.observer.objects.get(identity)
@@ -402,7 +272,7 @@ class _Unit:
         for item in unit.items:
             if item.identity in self.written:
                 entries[item.identity] = self.written[item.identity]
-            elif (fresh := _known_anew(item)) is not None:
+            elif (fresh := writing.known_anew(item)) is not None:
                 entries[item.identity] = fresh
         if result in (Result.APPLIED, Result.PARTIAL):
             for removal in unit.removals:
@@ -477,85 +347,6 @@ class _Unit:
         return self._outcome(unit, Result.FAILED, _finding(error, str(unit.unit)))
 
 
-def entry_of(manifest: Manifest, found: Live) -> Entry:
-    """What the inventory keeps of an object as the server answered it."""
-    metadata = found["metadata"]
-    return Entry(
-        manifest.identity,
-        manifest.api_version.rpartition("/")[2],
-        str(metadata["uid"]),
-        live.intent(manifest),
-        ENDED if is_run(manifest) and health.ended(found) else fields.observed(found),
-        str(metadata["resourceVersion"]),
-    )
-
-
-def _planned(item: Item) -> Entry:
-    return Entry(item.identity, item.manifest.api_version.rpartition("/")[2])
-
-
-def _known_anew(item: Item) -> Entry | None:
-    """The entry of an object that needed no write, where it differs from the one on record."""
-    if item.action is not Action.UNCHANGED or item.live is None:
-        return None
-    if is_run(item.manifest) and item.entry is not None and item.entry.uid == item.live["metadata"]["uid"]:
-        return item.entry._replace(observed=ENDED) if health.ended(item.live) else item.entry
-    return entry_of(item.manifest, item.live)
-
-
-def _applying(*, force: bool) -> Mapping[str, str]:
-    return {"fieldManager": fields.MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
-
-
-def _replicas(item: Item) -> Mapping[str, Any]:
-    manifest = item.manifest
-    metadata = {"name": manifest.name, "namespace": manifest.namespace}
-    return {"apiVersion": manifest.api_version, "kind": manifest.kind, "metadata": metadata,
-            "spec": {"replicas": item.keep_replicas}}  # fmt: skip
-
-
-@contextlib.contextmanager
-def _gone_is_fine() -> Iterator[None]:
-    """Our own first try may have been done although its answer was lost."""
-    try:
-        yield
-    except ApiError as error:
-        if error.status != 404:
-            raise
-
-
-async def _created(client: Client, resource: Resource, manifest: Manifest) -> Live:
-    """A run: made once, and if it is there already it stays as it is."""
-    try:
-        return await client.create(resource.path(manifest.namespace), manifest.object,
-                                   {"fieldManager": fields.MANAGER, "fieldValidation": "Strict"})  # fmt: skip
-    except ApiError as error:
-        if error.status != 409 or error.reason != "AlreadyExists":
-            raise
-    return await client.get(resource.path(manifest.namespace, manifest.name))
-
-
-async def _migrate(client: Client, path: str) -> None:
-    """Makes people's fields ours. Only over the very version that was read: managedFields have no merge."""
-    for attempt in range(TRIES):
-        found = await client.get(path)
-        managed = fields.migrated(found)
-        if managed is None:
-            return
-        version = found["metadata"]["resourceVersion"]
-        body = [
-            {"op": "replace", "path": "/metadata/managedFields", "value": managed},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
-        ]
-        try:
-            await client.patch(path, JSON_PATCH, body, {"fieldManager": fields.MANAGER})
-        except ApiError as error:
-            if error.status != 409 or attempt == TRIES - 1:
-                raise
-        else:
-            return
-
-
 def _of_conflicts(item: Item, error: ApiError) -> Diagnostic | None:
     """Somebody took a field between our look and our write."""
     if not error.conflicts:
@@ -574,7 +365,3 @@ def _finding(error: ApiError | Unreachable, what: str) -> Diagnostic:
 
 def _stopped(identity: Identity) -> Diagnostic:
     return Diagnostic("AIF774", f"{identity} was not written: aifctl was told to stop", "the next start goes on")
-
-
-def failed(outcomes: Iterable[Outcome]) -> bool:
-    return any(outcome.failed for outcome in outcomes)

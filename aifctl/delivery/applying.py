@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aifctl.cluster import apply as engine
 from aifctl.cluster import planning as live_planning
-from aifctl.cluster.apply import Event, Options, Outcome, Result
 from aifctl.cluster.client import Client
 from aifctl.cluster.inventory import Inventory, Revision, Unit
 from aifctl.cluster.live import Choices, Wanted
+from aifctl.cluster.outcome import Options, Outcome, Result, Tell, failed
 from aifctl.cluster.planning import Plan, Request
 from aifctl.cluster.records import Records
 from aifctl.cluster.wait import Waiter
@@ -31,8 +31,6 @@ from aifctl.plan.diff import is_run
 from aifctl.plan.steps import plan_steps_of_environments
 from aifctl.render.ownership import ENVIRONMENT
 from aifctl.spec.load import Repository
-
-Tell = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,7 @@ class Applied:
 
     @property
     def failed(self) -> bool:
-        return engine.failed(self.outcomes) or bool(errors(self.diagnostics))
+        return failed(self.outcomes) or bool(errors(self.diagnostics))
 
 
 def plan(rendered: Rendered, door: Door, how: How, save: Path | None = None, paths: Sequence[Path] = ()) -> Planned:

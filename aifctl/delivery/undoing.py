@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aifctl.cluster import discovery, prune, snapshot
-from aifctl.cluster.apply import Options, Outcome, failed
 from aifctl.cluster.client import Client
 from aifctl.cluster.inventory import Revision
 from aifctl.cluster.live import Choices, Ground
+from aifctl.cluster.outcome import Options, Outcome, Tell, failed
 from aifctl.cluster.planning import Plan, Request, UnitPlan
 from aifctl.cluster.prune import Pruning
 from aifctl.cluster.records import Record, Records
 from aifctl.delivery import applying, clusters, status
-from aifctl.delivery.applying import Cluster, Tell
+from aifctl.delivery.applying import Cluster
 from aifctl.delivery.clusters import Door
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.spec.load import Repository

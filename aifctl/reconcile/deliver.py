@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from aifctl.cluster import apply as engine
 from aifctl.cluster import discovery, fields, planning
-from aifctl.cluster.apply import Event, Options, Outcome, Result
 from aifctl.cluster.client import OURSELVES, Account, Client
 from aifctl.cluster.discovery import Discovery
 from aifctl.cluster.inventory import Inventory, Unit
 from aifctl.cluster.live import Choices, Ground, Wanted
+from aifctl.cluster.outcome import Event, Options, Outcome, Result
 from aifctl.cluster.planning import Plan, Request, UnitPlan
 from aifctl.cluster.policy import Policy
 from aifctl.cluster.records import Records

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aifctl.cluster.apply import Options, Outcome, Result
 from aifctl.cluster.live import Wanted
+from aifctl.cluster.outcome import Options, Outcome, Result
 from aifctl.manifest import Identity
 from aifctl.plan.change import Action
 from aifctl.render.ownership import ENVIRONMENT, MODEL, TENANT

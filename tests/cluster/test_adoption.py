@@ -7,8 +7,8 @@ import json
 import pytest
 
 from aifctl.cluster import fields
-from aifctl.cluster.apply import Options, Result
 from aifctl.cluster.live import Wanted
+from aifctl.cluster.outcome import Options, Result
 from aifctl.plan.change import Action
 from tests.cluster.looking import changed, forget, kubectl, live, managers, named, of, quiet
 from tests.cluster.world import World, codes, config, deployment, service

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aifctl.cluster.apply import Options, Result
+from aifctl.cluster.outcome import Options, Result
 from aifctl.cluster.policy import Policy
 from aifctl.plan.change import Action
 from tests.cluster.world import World, actions, claim, codes, config, deployment, job, service
@@ -25,7 +25,8 @@ def live(plane: Cluster, world: World, kind: str, name: str, version: str = "v1"
 def versions(plane: Cluster, world: World) -> dict[str, str]:
     """Name → resourceVersion of everything in the namespace, and of the inventory."""
     found = [*plane.list("v1", "ConfigMap", world.namespace), *plane.list("apps/v1", "Deployment", world.namespace)]
-    found += plane.list("v1", "ConfigMap", "aif-system", labelSelector=f"aif.dev/inventory-environment={world.environment}")
+    ours = f"aif.dev/inventory-environment={world.environment}"
+    found += plane.list("v1", "ConfigMap", "aif-system", labelSelector=ours)
     return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in found}
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from aifctl.cluster import access, apply, planning, records
-from aifctl.cluster.apply import Event, Options, Outcome, Result
+from aifctl.cluster import access, apply, planning, records, writing
 from aifctl.cluster.client import Client
 from aifctl.cluster.errors import ApiError
 from aifctl.cluster.live import Wanted
+from aifctl.cluster.outcome import Event, Options, Outcome, Result
 from aifctl.cluster.records import Records
 from aifctl.cluster.wait import Waiter
 from aifctl.cluster.watch import Observer
@@ -312,7 +312,7 @@ def test_who_waits_is_told_what_does_not_go(control_plane: Cluster, world: World
 def test_an_object_to_replace_that_a_finalizer_holds(
     control_plane: Cluster, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apply, "GONE", 0.5)
+    monkeypatch.setattr(writing, "GONE", 0.5)
     world.apply(applier.version(world, "first"))
     stuck = named(world, "Deployment", "digits", "apps/v1")
     hold(control_plane, stuck, "example.com/hold")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aifctl.cluster import wait
-from aifctl.cluster.apply import Options, Result
 from aifctl.cluster.health import Trouble
+from aifctl.cluster.outcome import Options, Result
 from tests.cluster.world import World, codes, deployment
 from tests.controlplane.cluster import Cluster
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aifctl.cluster.apply import Result
+from aifctl.cluster.outcome import Result
 from aifctl.plan.change import Action
 from aifctl.plan.views.text import text
 from tests.cluster.looking import changed, forget, live, managers, moved, named, of, quiet, seen_by

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aifctl.cluster import policy
-from aifctl.cluster.apply import Result
 from aifctl.cluster.errors import Conflict
 from aifctl.cluster.fields import HAND_OVER
+from aifctl.cluster.outcome import Result
 from aifctl.cluster.policy import Policy
 from aifctl.manifest import Manifest
 from tests.cluster.looking import changed, forget, live, managers, named, of, quiet

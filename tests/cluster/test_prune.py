@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from aifctl.cluster import prune
-from aifctl.cluster.apply import Options, Result
 from aifctl.cluster.discovery import Discovery, Resource
 from aifctl.cluster.inventory import Entry, Inventory, Unit
+from aifctl.cluster.outcome import Options, Result
 from aifctl.cluster.prune import Pruning
 from aifctl.cluster.snapshot import Snapshot
 from aifctl.manifest import Identity

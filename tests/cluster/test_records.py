@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from aifctl.cluster import access, apply, records
-from aifctl.cluster.apply import Options, Result
 from aifctl.cluster.client import Client
 from aifctl.cluster.errors import ApiError
 from aifctl.cluster.inventory import SYSTEM, Entry, Inventory
+from aifctl.cluster.outcome import Options, Result
 from aifctl.cluster.records import Lost, Record, Records
 from aifctl.diagnostics import Report
 from aifctl.manifest import Identity

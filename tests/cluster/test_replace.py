@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aifctl.cluster.apply import Result
+from aifctl.cluster.outcome import Result
 from aifctl.cluster.policy import Policy
 from aifctl.plan.change import Action
 from tests.cluster.looking import live, named, of, quiet

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aifctl.cluster.apply import Result
 from aifctl.cluster.inventory import ENDED
+from aifctl.cluster.outcome import Result
 from aifctl.plan.change import Action
 from aifctl.plan.diff import LEFT, NOT_PATCHED
 from tests.cluster.looking import live, named, of, quiet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aifctl.cluster.apply import stage
+from aifctl.cluster.stages import stage
 from aifctl.manifest import Manifest
 from tests.cluster.world import World
 from tests.controlplane.cluster import Cluster, Object

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from aifctl.cluster import access, discovery
-from aifctl.cluster.apply import Event, Options, Outcome, Result
 from aifctl.cluster.client import Client
 from aifctl.cluster.health import kinds
+from aifctl.cluster.outcome import Event, Options, Outcome, Result
 from aifctl.cluster.wait import Waiter, settle
 from aifctl.cluster.watch import Observer
 from aifctl.manifest import Identity

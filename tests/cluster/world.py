@@ -10,10 +10,10 @@ from typing import Any
 
 from aifctl import digest
 from aifctl.cluster import access, apply, planning
-from aifctl.cluster.apply import Options, Outcome
 from aifctl.cluster.client import Client
 from aifctl.cluster.inventory import OF_ENVIRONMENT, Inventory, Unit
 from aifctl.cluster.live import Choices, Wanted
+from aifctl.cluster.outcome import Options, Outcome
 from aifctl.cluster.planning import Plan, Request
 from aifctl.cluster.policy import Policy
 from aifctl.cluster.records import Record, Records
@@ -52,7 +52,8 @@ class World:
         )
 
     def request(self, *wanted: Wanted, **changes: Any) -> Request:
-        choices = {name: changes.pop(name) for name in ("force_conflicts", "confirm_replace", "dry_run") if name in changes}
+        names = ("force_conflicts", "confirm_replace", "dry_run")
+        choices = {name: changes.pop(name) for name in names if name in changes}
         whole = Request(
             environment=self.environment,
             platform=self.platform,
@@ -115,15 +116,12 @@ def config(name: str, data: Mapping[str, str] | None = None, **annotations: str)
 
 
 def deployment(name: str, replicas: int | None = 1, image: str = "server:1", **container: Any) -> Object:
+    ports = [{"containerPort": 8080, "protocol": "TCP"}]
     spec: Object = {
         "selector": {"matchLabels": {"app": name}},
         "template": {
             "metadata": {"labels": {"app": name}},
-            "spec": {
-                "containers": [
-                    {"name": "server", "image": image, "ports": [{"containerPort": 8080, "protocol": "TCP"}], **container}
-                ]
-            },
+            "spec": {"containers": [{"name": "server", "image": image, "ports": ports, **container}]},
         },
     }
     if replicas is not None:
