@@ -55,9 +55,10 @@ def reconcile(
 ) -> int:
     """Keep a cluster what Git says: fetch, compile, apply, prune; watch what lives, and repair what drifts.
 
-    Each model goes its own way: one that is broken, stuck or suspended holds up no other, and one that does not compile
-    stays as it is. Of several processes one leads, by a lease; the others stand by. A tenant's objects are written as
-    its own account. `aifctl init --reconciler` writes the manifests that run this in the cluster.
+    Each model goes its own way: one that is broken, stuck, suspended or held holds up no other, and one that does not
+    compile stays as it is. A suspended or held model is left alone altogether, its drift too. Of several processes one
+    leads, by a lease; the others stand by. A tenant's objects are written as its own account. `aifctl init
+    --reconciler` writes the manifests that run this in the cluster.
 
     Ends well on SIGTERM and Ctrl-C: what is being written is the last, and put on record.
 

@@ -82,7 +82,10 @@ class Compilation:
 
 async def compiled(mirror: Path, commit: str, environment: str, limit: float) -> Compilation:
     """Raises Report: AIF771 for a process that ends without a result or takes too long, what it reports itself."""
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tree-", dir=mirror.parent))
+    try:
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tree-", dir=mirror.parent))
+    except OSError as error:
+        raise _lost(commit, f"can't write {mirror.parent}: {error.strerror}") from None
     try:
         return await _asked(mirror, commit, environment, folder, limit)
     finally:
@@ -172,6 +175,9 @@ def main(arguments: list[str]) -> None:
             out.write(json.dumps(line, separators=(",", ":")) + "\n")
     except Report as report:
         out.write(json.dumps({"what": "failed", "findings": [_said(d) for d in report.diagnostics]}) + "\n")
+    except OSError as error:  # a full disk
+        found = Diagnostic("AIF771", f"commit {commit[:10]} can't be compiled: {error.strerror or error}")
+        out.write(json.dumps({"what": "failed", "findings": [_said(found)]}) + "\n")
     out.close()
 
 

@@ -7,6 +7,7 @@ import contextlib
 import random
 import signal
 import time
+import traceback
 from collections.abc import Awaitable
 
 from aifctl.cluster import access
@@ -121,14 +122,21 @@ class Reconciler:
         """News at each interval, until it is cancelled; less often while there are none to be had."""
         while True:
             await asyncio.sleep(self._pause())
-            before = self.compilation
-            await self.news()
-            if self.shift is None or self.compilation is None:
-                continue
-            if self.compilation is not before:
-                await self.shift.adopt(self.compilation)
-            else:
-                self.shift.look_again()
+            try:
+                await self._follow_once()
+            except Exception:  # noqa: BLE001 - a fault of ours must not end the news for ever
+                self._failures += 1
+                self.log("fault", "error", trace=traceback.format_exc())
+
+    async def _follow_once(self) -> None:
+        before = self.compilation
+        await self.news()
+        if self.shift is None or self.compilation is None:
+            return
+        if self.compilation is not before:
+            await self.shift.adopt(self.compilation)
+        else:
+            self.shift.look_again()
 
     def _pause(self) -> float:
         longer = min(max(LONGEST, self.settings.interval), self.settings.interval * 2.0 ** min(self._failures, 10))

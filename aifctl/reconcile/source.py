@@ -48,7 +48,10 @@ class Source:
     async def fetch(self) -> str:
         """The commit that the ref names now. Raises Report (AIF770)."""
         if not (self.mirror / "HEAD").is_file():
-            self.mirror.mkdir(parents=True, exist_ok=True)
+            try:
+                self.mirror.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise self._failed(f"can't write {self.mirror}: {error.strerror}") from None
             await self._git("init", "--quiet", "--bare", str(self.mirror))
         await self._git(
             "--git-dir", str(self.mirror), "fetch", "--quiet", "--force", "--depth=1", "--no-tags",

@@ -156,3 +156,16 @@ def test_detection_goes_on_and_on_too(garden: Garden, start: Start) -> None:
         process.until(lambda: process.metric('units{state="drifted"}') == 0)
         assert proxy.writes() == []
         assert process.terminate() == 0
+
+
+def test_who_fights_over_a_field_is_met_less_and_less_often(garden: Garden, start: Start) -> None:
+    with start() as process:
+        settled(process)
+        there = garden.live("Service", "rose", "v1")
+        mine = {"metadata": {"labels": {"aif.dev/model": "mine"}}}
+        for _ in range(40):
+            garden.cluster.patch(there, mine, manager="kubectl-edit")
+            time.sleep(0.25)
+        process.wait("fight", unit="rose")
+        assert process.metric("drift_repairs_total") < 12
+        process.until(lambda: garden.live("Service", "rose", "v1")["metadata"]["labels"]["aif.dev/model"] == "rose", 90)
