@@ -63,12 +63,14 @@ def apply(
         aifctl apply --env prod --wait --timeout 10m --rollback-on-failure
         aifctl apply --plan prod.plan
     """
-    from aifctl.cluster.live import Choices
-    from aifctl.cluster.outcome import Options
-    from aifctl.delivery import applying, clusters, saved, tree
+    from aifctl.delivery import tree
 
-    approved = saved.load(plan) if plan is not None else None
-    if approved is not None:
+    arguments.meanwhile("aifctl.delivery.applying")
+    approved = None
+    if plan is not None:
+        from aifctl.delivery import saved
+
+        approved = saved.load(plan)
         if paths or env not in (None, approved.environment):
             raise typer.BadParameter("it says what is applied, and where", param_hint="--plan")
         top = platform.parent if platform is not None else arguments.root()
@@ -77,6 +79,10 @@ def apply(
     loaded = arguments.repository(paths, platform)
     chosen = arguments.one_environment(loaded, env)
     rendered = tree.render(loaded, [chosen], complete=arguments.whole(paths, platform))
+    from aifctl.cluster.live import Choices
+    from aifctl.cluster.outcome import Options
+    from aifctl.delivery import applying, clusters
+
     options = Options(
         wait=wait or rollback_on_failure,
         timeout=arguments.seconds(timeout, "--timeout") if timeout else None,

@@ -51,13 +51,15 @@ def plan(
     """
     from aifctl.delivery import planning, tree
 
+    if against == CLUSTER:
+        arguments.meanwhile("aifctl.delivery.applying")
     loaded = arguments.repository(paths, platform)
     if against == CLUSTER:
-        from aifctl.delivery import applying
-
         rendered = tree.render(
             loaded, [arguments.one_environment(loaded, env)], complete=arguments.whole(paths, platform)
         )
+        from aifctl.delivery import applying
+
         how = applying.How(allow_prune=allow_prune)
         planned = applying.plan(rendered, arguments.door(context, kubeconfig), how, save, paths or [])
     elif save is not None:
