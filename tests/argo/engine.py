@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class Engine:
     pods: dict[str, Object] = field(default_factory=dict)
     """Every pod of a Workflow that was ever seen, as it was last seen."""
     gone: set[str] = field(default_factory=set)
+    """uids of those that are there no more."""
     workflows: dict[str, Object] = field(default_factory=dict)
     failure: BaseException | None = None
 
@@ -96,15 +98,25 @@ class Engine:
 
     # The repository and its commands
 
-    def add(self, name: str, *edits: tuple[str, str], like: str = "digits-pytorch") -> None:
-        """One more model like an example's, under this name, with a training of its own, and edited."""
+    def add(self, name: str, *edits: tuple[str, str], seed: int = 0) -> None:
+        """One more model like digits-pytorch, under this name and with a training of its own, and edited."""
         folder = self.root / name
-        shutil.copytree(self.root / like, folder)
+        shutil.copytree(self.root / "digits-pytorch", folder)
         text = (folder / "model.yaml").read_text("utf-8")
-        for old, new in (("{name: digits, tenant", f"{{name: {name}, tenant"), *edits):
-            assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {like}/model.yaml"
+        renamed = ("{name: digits, tenant", f"{{name: {name}, tenant")
+        # That of the split comes before a comma.
+        sown = ("seed: 7\n", f"seed: {seed or zlib.crc32(name.encode())}\n")
+        for old, new in (renamed, sown, *edits):
+            assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}/model.yaml"
             text = text.replace(old, new)
         (folder / "model.yaml").write_text(text, "utf-8")
+
+    def keep(self, *names: str) -> None:
+        """Take every other model out of the repository."""
+        for model in self.root.glob("*/model.yaml"):
+            if model.parent.name not in names:
+                shutil.rmtree(model.parent)
+        shutil.rmtree(self.root / "releases")
 
     def aifctl(self, *words: str) -> Said:
         """A command of the user, in the repository, on this cluster and environment."""
@@ -132,7 +144,7 @@ class Engine:
 
     def running(self, workflow: str) -> dict[str, str]:
         """Step → its pod, of the pods that run."""
-        return {_step(pod): name for name, pod in self._of(workflow).items() if self._runs(name, pod)}
+        return {_step(pod): name for name, pod in self._of(workflow).items() if self._runs(pod)}
 
     def started(self, workflow: str) -> list[str]:
         """Steps of all pods that there ever were, in the order of their creation."""
@@ -152,6 +164,15 @@ class Engine:
             time.sleep(LOOK / 4)
         return found
 
+    def start(self, workflow: Object) -> str:
+        """Create a Workflow; its name."""
+        self.cluster.create(workflow)
+        return str(workflow["metadata"]["name"])
+
+    def nudge(self, workflow: str) -> None:
+        """Let the controller look at a Workflow, which it otherwise does every 20 minutes where nothing happens."""
+        self.cluster.patch(self.reference(workflow), {"metadata": {"annotations": {"nudged": uuid.uuid4().hex}}})
+
     def wait_phase(self, workflow: str, phase: str) -> Object:
         def reached() -> bool:
             return bool(self.workflow(workflow).get("status", {}).get("phase") == phase)
@@ -162,6 +183,10 @@ class Engine:
     def pod(self, workflow: str, step: str) -> str:
         """The pod that runs this step, when it does."""
         return str(self.wait(f"{workflow} runs {step}", lambda: self.running(workflow).get(step)))
+
+    def pods_of(self, workflow: str, step: str) -> list[str]:
+        """All pods that this step ever had."""
+        return [name for name, pod in self._of(workflow).items() if _step(pod) == step]
 
     # What becomes of pods
 
@@ -203,10 +228,13 @@ class Engine:
             }
         )
 
-    def play(self, workflow: str, after: Mapping[str, frozenset[str]]) -> list[frozenset[str]]:
+    def play(
+        self, workflow: str, after: Mapping[str, frozenset[str]], look: Callable[[str, str], object] | None = None
+    ) -> list[frozenset[str]]:
         """Let every step end well, as soon as all that may run at a time do; the steps that ran together, in order.
 
-        Fails where the controller starts others than those whose predecessors are done.
+        Fails where the controller starts others than those whose predecessors are done. `look` is called with each
+        step and its pod before it ends.
         """
         done: set[str] = set()
         layers = []
@@ -215,7 +243,9 @@ class Engine:
             self.wait(f"{workflow} runs {sorted(ready)}", lambda ready=ready: self.running(workflow).keys() == ready)
             assert set(self.started(workflow)) == done | ready
             layers.append(ready)
-            for pod in self.running(workflow).values():
+            for step, pod in self.running(workflow).items():
+                if look is not None:
+                    look(step, pod)
                 self.end(pod)
             done |= ready
         return layers
@@ -252,15 +282,16 @@ class Engine:
         found = self.cluster.list("argoproj.io/v1alpha1", "Workflow", self.namespace)
         pods = {each["metadata"]["name"]: each for each in self.cluster.list("v1", "Pod", self.namespace)}
         self.workflows = {each["metadata"]["name"]: each for each in found}
-        self.gone |= self.pods.keys() - pods.keys()
+        self.gone |= _uids(self.pods) - _uids(pods)
         self.pods = {**self.pods, **pods}
 
     def _of(self, workflow: str) -> dict[str, Object]:
         return {name: pod for name, pod in self.pods.items() if pod["metadata"]["labels"].get(WORKFLOW) == workflow}
 
-    def _runs(self, name: str, pod: Object) -> bool:
-        alive = name not in self.gone and "deletionTimestamp" not in pod["metadata"]
-        return alive and pod["metadata"]["annotations"].get(OUTCOME) == "ready" and pod["status"]["phase"] == "Running"
+    def _runs(self, pod: Object) -> bool:
+        metadata = pod["metadata"]
+        alive = metadata["uid"] not in self.gone and "deletionTimestamp" not in metadata
+        return alive and metadata["annotations"].get(OUTCOME) == "ready" and pod["status"]["phase"] == "Running"
 
     def _pod(self, name: str) -> Object:
         return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": self.namespace}}
@@ -319,6 +350,10 @@ def _inner_kind(plural: str) -> Object:
         "metadata": {"name": f"{plural}.argoproj.io"},
         "spec": {"group": "argoproj.io", "scope": "Namespaced", "names": names, "versions": [version]},
     }
+
+
+def _uids(pods: Mapping[str, Object]) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in pods.values()}
 
 
 def _step(pod: Object) -> str:

@@ -15,6 +15,8 @@ from aifctl.render.ownership import is_label
 from tests.argo.engine import STEP, WORKFLOW, Engine, Said, Stories, dag
 from tests.controlplane.cluster import Object
 
+pytestmark = pytest.mark.xdist_group("argo-examples")
+
 MODELS = ("digits", "digits-tf", "iris", "wine")
 
 
@@ -42,7 +44,11 @@ def played(applied: Said, engine: Engine, runs: dict[str, ir.Run], stories: Stor
 
 
 def _play(engine: Engine, run: ir.Run) -> tuple[list[frozenset[str]], Object]:
-    layers = engine.play(run.name, dag(run))
+    def look(step: str, _: str) -> None:
+        """Health names the steps that run."""
+        engine.wait(f"{run.name} is seen to run {step}", lambda: _seen_to_run(engine.workflow(run.name), step))
+
+    layers = engine.play(run.name, dag(run), look)
     return layers, engine.wait_phase(run.name, "Succeeded")
 
 
@@ -115,6 +121,13 @@ def test_applying_again_what_has_ended_changes_nothing(
         assert after["metadata"]["uid"] == before["metadata"]["uid"]
         assert (after["spec"], after["status"]) == (before["spec"], before["status"])
         assert len(engine.started(runs[model].name)) == len(runs[model].steps), "nothing ran again"
+
+
+def _seen_to_run(live: Object, step: str) -> bool:
+    judged = health.assess(live)
+    assert judged.state is State.PROGRESSING, judged
+    assert not health.ended(live)
+    return judged.phase == "Running" and f"{step}(0)" in judged.message
 
 
 def _pods(live: Object) -> list[Object]:

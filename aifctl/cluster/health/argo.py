@@ -69,11 +69,16 @@ def application(seen: Seen) -> Health:
 
 def _under_way(seen: Seen, phase: str, message: str) -> Health:
     """What a Workflow does now: it works, tries again, waits for a person, or its pods do not start."""
-    nodes = _nodes(seen)
+    every = _nodes(seen)
+    locked = [each for each in every if _is(each, "Pending") and _lock(each)]
+    nodes = [each for each in every if each not in locked]
     held = [each for each in nodes if _is(each, "Pending") and _type(each) in _WORK and text(each.get("message"))]
     waiting = [each for each in nodes if _is(each, "Running") and _type(each) == "Suspend"]
     working = [each for each in nodes if _is(each, "Running", "Pending") and _type(each) in _WORK]
     progress = _progress(seen)
+    if locked and not working:
+        names = ", ".join(f"{_name(each)} waits for lock {_lock(each)}" for each in locked)
+        return model.queued("Synchronization", reading.fold(progress, names))
     if held:
         reason, _, said = text(held[0].get("message")).partition(":")
         return model.progressing(reason, reading.fold(progress, f"{_name(held[0])}: {said.strip() or reason}"))
@@ -108,12 +113,28 @@ def _progress(seen: Seen) -> str:
 
 def _failure(seen: Seen) -> str:
     """The step that failed first, with its message: the Workflow's own only names a child by number."""
-    broken = [each for each in _nodes(seen) if _is(each, "Failed", "Error") and _type(each) in _WORK]
-    last_tries = [each for each in broken if reading.at(each, "nodeFlag", "retried") is not True] or broken
-    if not last_tries:
+    nodes = _nodes(seen)
+    of_no_interest = set().union(*map(_former_tries, nodes))
+    broken = [each for each in nodes if _is(each, "Failed", "Error") and _type(each) in _WORK]
+    broken = [each for each in broken if text(each.get("id")) not in of_no_interest]
+    if not broken:
         return ""
-    first = min(last_tries, key=lambda each: (text(each.get("finishedAt")), _name(each)))
+    first = min(broken, key=lambda each: (text(each.get("finishedAt")), _name(each)))
     return f"{_name(first)}: {text(first.get('message')) or text(first.get('phase'))}"
+
+
+def _former_tries(node: Mapping[str, Any]) -> set[str]:
+    """Ids of a step's tries, but for the last one where that was no better: all of them have `nodeFlag.retried`."""
+    children = node.get("children")
+    if _type(node) != "Retry" or not isinstance(children, list):
+        return set()
+    tries = [each for each in children if isinstance(each, str)]
+    return set(tries[:-1] if _is(node, "Failed", "Error") else tries)
+
+
+def _lock(node: Mapping[str, Any]) -> str:
+    """The lock that a step waits for, if it does."""
+    return text(reading.at(node, "synchronizationStatus", "waiting"))
 
 
 def _nodes(seen: Seen) -> list[Mapping[str, Any]]:
