@@ -44,7 +44,7 @@ SYNCS = {
 OUTCOMES = {"applied": GOOD, "rolled-back": BUSY, "failed": BAD}
 
 
-UNBROKEN = 240
+UNBROKEN = 10_000
 """Columns where nobody's terminal says how many there are: a script's lines are not folded."""
 NARROW = 100
 """Columns below which a table leaves out what can be guessed: of a run the name of its model, of a sick object that
