@@ -32,11 +32,11 @@ PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/aifctl/peers
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
 HELM := helm.sh/helm/v4/cmd/helm@v4.3.1
 
-.PHONY: help demo test lint format cluster bench bench-peers build golden schemas docs constraints \
+.PHONY: help demo test e2e lint format cluster bench bench-peers build golden schemas docs constraints \
 	install install-base clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY_DEMO) ## the whole line on this machine: a YAML file becomes a model that answers over HTTP (no TensorFlow)
 	@$(BIN)/python examples/demo.py
@@ -54,6 +54,9 @@ lint: $(READY_ALL) ## ruff, mypy --strict and the layers between packages
 format: $(READY_ALL) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+e2e: $(READY_ALL) ## end-to-end tests on real pods: the cluster of KUBECONFIG, or a node booted from ../shared/node
+	@PYTHON=$(BIN)/python tests/e2e/run $(PYTEST_ARGS)
 
 cluster: $(READY_ALL) ## a Kubernetes control plane with simulated nodes to play with, until Ctrl-C (CRDS="argo-workflows kueue" or CRDS=all)
 	@$(BIN)/python -m tests.controlplane.serve $(CRDS)
