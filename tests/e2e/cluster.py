@@ -2,7 +2,7 @@
 
 It is that of KUBECONFIG. Its pods get Python and aifctl in one of two ways:
 
-- `AIFCTL_E2E_IMAGES='{"pytorch": "aif-pytorch:test", "tensorflow": …, "serve": …}'`: from images that its nodes have;
+- `AIFCTL_E2E_IMAGES='{"pytorch": "aif-pytorch:test", …}'`: from images that its nodes have, named by `IMAGES` below;
 - `AIFCTL_E2E_BASE=IMAGE`: an image that is almost empty, into which this machine's /usr, interpreter, virtual
   environment and checkout are mounted; the node is this machine then.
 
@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 CHECKOUT = Path(__file__).parents[2]
-FRAMEWORKS = ("pytorch", "tensorflow", "custom", "serve")
+IMAGES = ("pytorch", "tensorflow", "custom", "serve", "reconciler")
 PATIENCE = 120.0
 
 
@@ -141,5 +141,5 @@ def find() -> Cluster | str:
         subprocess.run([*view, "get", "--raw", "/readyz"], capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError) as error:
         return f"no cluster: {getattr(error, 'stderr', None) or error}"
-    known = {name: images.get(name, base or next(iter(images.values()))) for name in FRAMEWORKS}
+    known = {name: images.get(name, base or next(iter(images.values()))) for name in IMAGES}
     return Cluster(kubeconfig=config, context=context.stdout.strip(), store=store, images=known, base=base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections import defaultdict
@@ -131,6 +132,12 @@ def pods_settled(shop: Shop, name: str, count: int) -> None:
     """Waits until just so many pods of a server are there."""
     selector = ",".join(f"{k}={v}" for k, v in shop.cluster.get(TENANT, "service", name)["spec"]["selector"].items())
     until(lambda: len(shop.cluster.items(TENANT, "pods", selector)) == count, f"{count} pods of {name}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """By the number of the case: later ones use what earlier ones have made."""
+    cases = {item: re.search(r"test_case_(\d+)", item.name) for item in items}
+    items.sort(key=lambda item: int(found[1]) if (found := cases[item]) else 0)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -59,8 +59,8 @@ def test_case_3_a_new_release_loses_no_request(digits: Released) -> None:
     with shop.load(DIGITS, rate=50) as load:
         load.running()
         # An export of another kind: nothing is trained again, and the server gets another bundle.
-        shop.model(DIGITS, lambda spec: spec["export"][0].update(opset=17))
-        shop.commit("Export for older runtimes")
+        shop.model(DIGITS, lambda spec: spec["export"][0].update(opset=19))
+        shop.commit("Export for newer runtimes")
         shop.aifctl("apply", "--env", ENVIRONMENT)
         shop.aifctl("wait", "run", DIGITS, "--env", ENVIRONMENT, "--timeout", "5m")
         shop.aifctl("promote", DIGITS, "--env", ENVIRONMENT)
