@@ -142,6 +142,10 @@ class Engine:
             "metadata": {"name": name, "namespace": self.namespace},
         }
 
+    def said(self) -> str:
+        """The controller's log."""
+        return self._log.read_text("utf-8", "replace")
+
     def running(self, workflow: str) -> dict[str, str]:
         """Step → its pod, of the pods that run."""
         return {_step(pod): name for name, pod in self._of(workflow).items() if self._runs(pod)}

@@ -1,0 +1,85 @@
+"""A scheduled run on Argo's controller: the CronWorkflow is taken, and its children run as rendered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from aifctl.cluster import health
+from aifctl.cluster.health import State
+from tests.argo.engine import WORKFLOW, Engine, dag
+from tests.controlplane.cluster import Object
+
+pytestmark = pytest.mark.xdist_group("argo-schedule")
+
+DATA = "source: {path: data/digits.csv}"
+HOURLY, ZONE = "0 * * * *", "Europe/Berlin"
+NAME = "nightly-model-of-thirty-letter"
+"""As long as a model's name may be."""
+
+
+@pytest.fixture(scope="module")
+def scheduled(engine: Engine) -> Object:
+    """The CronWorkflow, as the controller has taken it."""
+    hourly = f"schedule: {{cron: '{HOURLY}', timezone: {ZONE}}}"
+    engine.add(NAME, (DATA, f"{DATA}\n      pinned: false"), ("  registry:", f"  {hourly}\n  registry:"))
+    engine.keep(NAME)
+    said = engine.aifctl("apply", "--wait")
+    assert said.code == 0, said.err
+    return engine.cluster.wait(engine.reference(NAME, "CronWorkflow"))
+
+
+@pytest.fixture(scope="module")
+def child(scheduled: Object, engine: Engine) -> str:
+    """The Workflow of an hour that the controller thinks to have missed: it need not be waited for."""
+    last = datetime.now(UTC) - timedelta(hours=1, minutes=5)
+    as_after_a_run = {
+        "metadata": {"annotations": {"cronworkflows.argoproj.io/last-used-schedule": f"CRON_TZ={ZONE} {HOURLY}"}},
+        "status": {"lastScheduledTime": last.strftime("%Y-%m-%dT%H:%M:%SZ")},
+    }
+    engine.cluster.patch(scheduled, as_after_a_run)
+    [name] = engine.wait("the missed run is made", lambda: list(engine.workflows))
+    return str(name)
+
+
+def test_the_controller_takes_a_cron_workflow(scheduled: Object, engine: Engine) -> None:
+    engine.wait("the controller takes it", lambda: f"CronWorkflow {engine.namespace}/{NAME} added" in engine.said())
+    live = engine.cluster.get(scheduled)
+    judged = health.assess(live)
+    assert judged.state is State.HEALTHY, judged
+    assert live is not None
+    assert not [each for each in live.get("status", {}).get("conditions", []) if each["type"].endswith("Error")]
+
+
+def test_a_child_runs_to_its_end_and_knows_its_own_name(child: str, engine: Engine) -> None:
+    [model] = engine.compiled().models
+    run = model.bundle.run
+    assert run is not None
+
+    def look(step: str, pod: str) -> None:
+        """Outputs that others ask for; the run that a step writes under is this Workflow, whatever its name."""
+        found = engine.pods[pod]
+        main = found["spec"]["containers"][-1]
+        assert "--run=$(AIF_RUN)" in main["args"]
+        [name] = [each for each in main["env"] if each["name"] == "AIF_RUN"]
+        assert WORKFLOW in name["valueFrom"]["fieldRef"]["fieldPath"]
+        assert found["metadata"]["labels"][WORKFLOW] == child
+        engine.tell(pod, digest="a" * 64)
+
+    engine.play(child, dag(run), look)
+    live = engine.wait_phase(child, "Succeeded")
+    labels = live["metadata"]["labels"]
+    assert labels["workflows.argoproj.io/cron-workflow"] == NAME
+    assert labels["aif.dev/model"] == NAME
+    assert len(child) <= 63
+    assert health.assess(live).state is State.HEALTHY
+
+
+def test_the_run_is_on_the_schedule_s_record_and_nothing_differs(child: str, engine: Engine) -> None:
+    reference = engine.reference(NAME, "CronWorkflow")
+    live = engine.cluster.wait(reference, lambda found: found["status"].get("succeeded") == 1)
+    judged = health.assess(live)
+    assert (judged.state, judged.phase) == (State.HEALTHY, "Scheduled")
+    assert judged.message.startswith("last run at ")
+    assert engine.aifctl("plan", "--against", "cluster").code == 0
