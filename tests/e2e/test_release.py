@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import until
-from tests.e2e.conftest import DIGITS, Released, pods_settled
-from tests.e2e.shop import CLIENT, ENVIRONMENT, TENANT
+from tests.e2e.conftest import DIGITS, Released, pods_settled, release
+from tests.e2e.shop import CLIENT, ENVIRONMENT, TENANT, Shop
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
+TENSORFLOW = "digits-tf"
 STEPS = ["prepare", "train", "evaluate", "gate", "export-onnx", "verify-onnx", "register"]
 COUNTED = re.compile(r"aif_requests_total\{[^}]*batch_predict[^}]*\} (\S+)")
 SEARCH = """
@@ -37,7 +38,7 @@ def test_case_1_from_data_to_a_served_prediction(digits: Released, tools: str) -
     assert "accuracy 0.9" in digits.promoted.text
 
     assert shop.predict(DIGITS) >= 0.9
-    pods = [pod for pod in shop.cluster.items(TENANT, "pods") if pod["spec"]["containers"][0]["name"] == "server"]
+    pods = _servers(shop, DIGITS)
     assert len(pods) == 2
     texts = [shop.cluster.python(CLIENT, ASK, f"http://{pod['status']['podIP']}:8080/metrics") for pod in pods]
     assert all("aif_model_info{" in text for text in texts)
@@ -50,6 +51,27 @@ def test_case_1_from_data_to_a_served_prediction(digits: Released, tools: str) -
     (tracked,) = [each for each in runs if "aif.train" in {tag["key"] for tag in each["data"]["tags"]}]
     assert tracked["info"]["status"] == "FINISHED"
     assert {"accuracy", "val_accuracy"} & {metric["key"].rpartition("/")[2] for metric in tracked["data"]["metrics"]}
+
+
+def test_case_2_the_same_with_tensorflow(shop: Shop) -> None:
+    """Trained with TensorFlow, served as ONNX."""
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["training"]["epochs"] = 6
+
+    shop.add(TENSORFLOW, "digits-tensorflow", change)
+    shop.commit("Add the same with TensorFlow")
+    released = release(shop, TENSORFLOW)
+    assert "accuracy 0.9" in released.promoted.text
+    assert shop.predict(TENSORFLOW) >= 0.9
+    (pod,) = _servers(shop, TENSORFLOW)
+    text = shop.cluster.python(CLIENT, ASK, f"http://{pod['status']['podIP']}:8080/metrics")
+    assert f'model="{TENSORFLOW}"' in text
+    # Its server makes room for what comes.
+    shop.git("rm", "-r", "--quiet", TENSORFLOW, f"releases/{ENVIRONMENT}/{TENSORFLOW}.yaml")
+    shop.commit("Serve it no more")
+    shop.aifctl("apply", "--env", ENVIRONMENT)
+    until(lambda: _servers(shop, TENSORFLOW) == [], "its server is gone")
 
 
 def test_case_3_a_new_release_loses_no_request(digits: Released) -> None:
@@ -106,6 +128,11 @@ def test_case_4_a_release_that_fails_its_probe_goes_back(digits: Released) -> No
     shop.git("revert", "--no-edit", "HEAD")
     shop.aifctl("apply", "--env", ENVIRONMENT, "--wait", "--timeout", "2m")
     assert shop.aifctl("status", "--env", ENVIRONMENT).code == 0
+
+
+def _servers(shop: Shop, model: str) -> list[dict[str, Any]]:
+    pods = shop.cluster.items(TENANT, "pods", f"aif.dev/model={model}")
+    return [pod for pod in pods if pod["spec"]["containers"][0]["name"] == "server"]
 
 
 def _told(text: str) -> str:
