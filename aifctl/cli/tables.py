@@ -192,4 +192,4 @@ def _told(revision: Revision, inventory: Inventory) -> Iterator[Line]:
     elif revision.outcome == "rolled-back":
         before = [r.number for r in inventory.revisions if r.tree == revision.tree and r.number < revision.number]
         if before:
-            yield Line(0, f"{revision.number}: revision {before[0]} again", OUTCOMES[revision.outcome])
+            yield Line(0, f"{revision.number}: revision {before[-1]} again", OUTCOMES[revision.outcome])

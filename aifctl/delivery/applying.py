@@ -32,6 +32,9 @@ from aifctl.plan.steps import plan_steps_of_environments
 from aifctl.render.ownership import ENVIRONMENT
 from aifctl.spec.load import Repository
 
+WRITES = ("created", "changed", "replaced", "deleted")
+"""What an event may say of an object, in the order in which it is counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
@@ -252,7 +255,7 @@ def as_text(applied: Applied) -> str:
 def written(outcomes: Iterable[Outcome]) -> str:
     """`2 created, 1 deleted`."""
     counts = Counter(event.what for outcome in outcomes for event in outcome.done)
-    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing written"
+    return ", ".join(f"{counts[what]} {what}" for what in WRITES if counts[what]) or "nothing written"
 
 
 def _restored_line(restored: Restored) -> str:
