@@ -6,13 +6,17 @@ from aifctl.cluster.health import kueue, model, reading
 from aifctl.cluster.health.model import Health
 from aifctl.cluster.health.reading import Seen, count
 
+BY_RULE = "PodFailurePolicy"
+"""That the Job's own rule gave it up, which says nothing of the cause: the message has the exit code."""
+
 
 def job(seen: Seen) -> Health:
     done, broken = seen.is_true("Complete"), seen.is_true("Failed", "FailureTarget")
     succeeded, failed = count(seen.status.get("succeeded")), count(seen.status.get("failed"))
     wanted = count(seen.spec.get("completions"), count(seen.spec.get("parallelism"), 1))
     if broken:
-        return model.failed(broken.reason or "Failed", reading.fold(broken.message, f"{failed} pods failed"))
+        phase = "Failed" if broken.reason in ("", BY_RULE) else broken.reason
+        return model.failed(phase, reading.fold(broken.message, f"{failed} pods failed"))
     if done:
         return model.healthy("Complete", reading.fold(f"{succeeded} of {wanted} pods succeeded", _goes(seen)))
     if seen.is_true("Suspended") and seen.spec.get("suspend") is not False:

@@ -47,6 +47,22 @@ def test_a_run_settles_when_it_was_accepted(path: Path) -> None:
     assert is_settled(path.stem) == (state not in ("pending", "failed", "terminating"))
 
 
+def test_a_rule_that_gave_a_job_up_is_no_phase() -> None:
+    """As seen on a driver whose step was out of memory."""
+    said = "Container driver for pod e2e/hungry-x failed with exit code 1 matching FailJob rule at index 1"
+    condition = {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": said}
+    found = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "hungry"},
+        "spec": {},
+        "status": {"conditions": [condition], "failed": 1},
+    }
+    judged = health.assess(found)
+    assert (judged.state, judged.phase) == (State.FAILED, "Failed")
+    assert said in judged.message
+
+
 def test_nothing_settles_by_being_away() -> None:
     assert not health.settled(None, health.assess(None))
     assert not health.settled({"kind": "Job"}, Health(state=State.FAILED))
