@@ -36,8 +36,8 @@ from tests.golden import repository
 WORKFLOW = "workflows.argoproj.io/workflow"
 NODE = "workflows.argoproj.io/node-id"
 STEP = "aif.dev/step"
-LOOK = 0.2
-"""Seconds between two looks at the cluster."""
+LOOK = 0.4
+"""Seconds between two looks at the cluster: one fetches megabytes."""
 PATIENCE = 90.0
 SETTINGS = {
     # Several controllers on one machine would want the same port.
