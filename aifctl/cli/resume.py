@@ -19,10 +19,13 @@ def resume(
     context: arguments.Context = None,
     kubeconfig: arguments.Kubeconfig = None,
 ) -> int:
-    """Let a model be reconciled again that `aifctl suspend` has stopped. A reconciler that runs goes on at once.
+    """Let a model be reconciled again that `aifctl suspend` has stopped.
+
+    A reconciler that runs goes on at once: what changed in Git meanwhile is applied, and what drifted is repaired.
 
     Examples:
         aifctl resume digits --env prod
+        aifctl resume platform --env prod
     """
     from aifctl.delivery import clusters
     from aifctl.delivery import status as reading

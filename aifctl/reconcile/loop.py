@@ -27,7 +27,7 @@ from aifctl.reconcile.telemetry import Log, Metrics
 LONGEST = 300.0
 """Seconds between two tries, at most."""
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-ONCE = 30.0
+ONCE = 20.0
 """Seconds that `once` waits to lead."""
 RETRY = 5.0
 """Seconds before the cluster is tried again."""
