@@ -87,7 +87,9 @@ class Cluster:
     @property
     def env(self) -> dict[str, str]:
         """What a pod needs to find Python, where it is mounted."""
-        return {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "OMP_NUM_THREADS": "1"} if self.base is not None else {}
+        if self.base is None:
+            return {}
+        return {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
 
     def _mounted(self) -> list[str]:
         ours = [str(CHECKOUT / name) for name in ("aifctl", "templates", "schemas")]

@@ -101,6 +101,12 @@ class Shop:
 
         self.edit(f"{name}/model.yaml", small)
 
+    def remove(self, name: str) -> None:
+        """From Git and from the cluster: what comes after it has the machine for itself."""
+        self.git("rm", "-r", "--quiet", "--ignore-unmatch", name, f"releases/{ENVIRONMENT}/{name}.yaml")
+        self.commit(f"Remove {name}")
+        self.aifctl("destroy", name, "--env", ENVIRONMENT, "--yes")
+
     def commit(self, message: str) -> str:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", message)
@@ -154,7 +160,8 @@ class Shop:
         return [{key: float(value) for key, value in row.items()} for row in table]
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig), "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
+        here = {"KUBECONFIG": str(self.cluster.kubeconfig), "PYTHONPATH": str(CHECKOUT)}
+        return {**os.environ, **here, "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
 
 
 def platform(cluster: Cluster, tracking: str) -> Mapping[str, Any]:

@@ -53,8 +53,9 @@ def test_case_1_from_data_to_a_served_prediction(digits: Released, tools: str) -
     assert {"accuracy", "val_accuracy"} & {metric["key"].rpartition("/")[2] for metric in tracked["data"]["metrics"]}
 
 
-def test_case_2_the_same_with_tensorflow(shop: Shop) -> None:
+def test_case_2_the_same_with_tensorflow(digits: Released) -> None:
     """Trained with TensorFlow, served as ONNX."""
+    shop = digits.shop
 
     def change(spec: dict[str, Any]) -> None:
         spec["training"]["epochs"] = 6
@@ -67,10 +68,7 @@ def test_case_2_the_same_with_tensorflow(shop: Shop) -> None:
     (pod,) = _servers(shop, TENSORFLOW)
     text = shop.cluster.python(CLIENT, ASK, f"http://{pod['status']['podIP']}:8080/metrics")
     assert f'model="{TENSORFLOW}"' in text
-    # Its server makes room for what comes.
-    shop.git("rm", "-r", "--quiet", TENSORFLOW, f"releases/{ENVIRONMENT}/{TENSORFLOW}.yaml")
-    shop.commit("Serve it no more")
-    shop.aifctl("apply", "--env", ENVIRONMENT)
+    shop.remove(TENSORFLOW)
     until(lambda: _servers(shop, TENSORFLOW) == [], "its server is gone")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import until
+from tests.e2e.conftest import Released
 from tests.e2e.shop import ENVIRONMENT, TENANT, Shop
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -28,8 +29,9 @@ def _only_training(spec: dict[str, Any]) -> None:
     del spec["serving"]
 
 
-def test_case_5_training_that_runs_out_of_memory_is_retried_once(shop: Shop) -> None:
+def test_case_5_training_that_runs_out_of_memory_is_retried_once(digits: Released) -> None:
     """It is said which limit it met, and the run ends."""
+    shop = digits.shop
 
     def change(spec: dict[str, Any]) -> None:
         _only_training(spec)
@@ -45,12 +47,12 @@ def test_case_5_training_that_runs_out_of_memory_is_retried_once(shop: Shop) -> 
     assert "600Mi" in ended.text
     jobs = [job for job in shop.cluster.items(TENANT, "jobs") if "-train-" in _name(job) and "hungry" in _name(job)]
     assert len(jobs) == 2, "once, and once more"
-    shop.git("rm", "-r", "--quiet", "hungry")
-    shop.commit("Train nothing hungry")
+    shop.remove("hungry")
 
 
-def test_case_5_a_deleted_pod_is_replaced_and_training_goes_on(shop: Shop) -> None:
+def test_case_5_a_deleted_pod_is_replaced_and_training_goes_on(digits: Released) -> None:
     """From its checkpoint: no epoch is trained twice that was saved."""
+    shop = digits.shop
 
     def change(spec: dict[str, Any]) -> None:
         _only_training(spec)
@@ -76,9 +78,7 @@ def test_case_5_a_deleted_pod_is_replaced_and_training_goes_on(shop: Shop) -> No
     until(lambda: "finished" in {each["event"] for each in _events(shop, second)}, "training is done", patience=240)
     trained = [event["step"] for event in _events(shop, second) if event.get("name") == "val_loss"]
     assert trained == list(range(resumed["number"], EPOCHS)), "no epoch is trained again, none is left out"
-    shop.cluster.kubectl("--namespace", TENANT, "delete", "job", second.rpartition("-train-")[0])
-    shop.git("rm", "-r", "--quiet", "slow")
-    shop.commit("Train nothing slow")
+    shop.remove("slow")
 
 
 def _training(shop: Shop, epochs: int, but: str = "") -> str:
