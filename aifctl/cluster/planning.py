@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -19,6 +19,7 @@ from aifctl.diagnostics import Diagnostic, Severity
 from aifctl.manifest import Identity
 from aifctl.plan.change import Action, Change, ChangeSet
 from aifctl.plan.diff import is_run
+from aifctl.render.ownership import SOURCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,9 @@ class Request:
     complete: bool = False
     policy: Policy = field(default_factory=Policy)
     choices: Choices = field(default_factory=Choices)
+    is_idle: Callable[[str], bool] = lambda path: False
+    """Whether a spec's file is still in Git and no spec any more: broken beyond recognition, far more often than meant.
+    What it described is not gone then."""
     allow_prune: bool = False
     """Whoever asks has seen how much goes."""
     salt: bytes = b""
@@ -164,7 +168,7 @@ async def _unit(ground: Ground, request: Request, wanted: Wanted, known: Mapping
 def _gone_unit(ground: Ground, request: Request, record: Record, cap: Diagnostic | None) -> UnitPlan:
     unit = record.inventory.unit
     removed = prune.removals(_pruning(ground, unit), record.inventory, frozenset())
-    problems = [*_of_another(request, record), *([cap] if cap is not None else [])]
+    problems = [*_of_another(request, record), *_of_a_broken_file(request, record, removed), *([cap] if cap else [])]
     return UnitPlan(unit=unit, wanted=None, record=record, removals=tuple(removed), problems=tuple(problems))
 
 
@@ -186,6 +190,19 @@ def _of_another(request: Request, record: Record) -> list[Diagnostic]:
         return []
     hint = "two repositories can't share an environment's name in one cluster; rename one environment"
     return [Diagnostic("AIF729", f"{record.inventory.unit} was applied by platform `{platform}`", hint)]
+
+
+def _of_a_broken_file(request: Request, record: Record, removed: list[Removal]) -> list[Diagnostic]:
+    lives = (each.live for each in removed if each.live is not None)
+    sources = {str((live["metadata"].get("annotations") or {}).get(SOURCE, "")) for live in lives}
+    hint = "mend it, or delete the file to take the model away"
+    return [
+        Diagnostic(
+            "AIF748", f"{record.inventory.unit}: its spec {path} is still there, but holds no spec any more", hint
+        )
+        for path in sorted(sources - {""})
+        if request.is_idle(path)
+    ]
 
 
 def _empty(wanted: Wanted, record: Record) -> list[Diagnostic]:

@@ -25,6 +25,7 @@ from aifctl.pipeline import Compiled
 from aifctl.spec import git
 from aifctl.spec.load import Repository
 from aifctl.spec.models.platform import Environment
+from aifctl.spec.paths import shown
 
 Result = TypeVar("Result")
 
@@ -92,8 +93,15 @@ def request(compiled: Compiled, choices: Choices, *, complete: bool, allow_prune
         complete=complete,
         policy=policy(compiled.environment),
         choices=choices,
+        is_idle=idle(compiled.repository),
         allow_prune=allow_prune,
     )
+
+
+def idle(repository: Repository) -> Callable[[str], bool]:
+    """Whether a path of the repository is a file that holds no spec (`Request.is_idle`)."""
+    specs = {shown(document.path, repository.root) for document in repository.documents}
+    return lambda path: path not in specs and (repository.root / path).is_file()
 
 
 def wanted(compiled: Compiled) -> Iterable[Wanted]:

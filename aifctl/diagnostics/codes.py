@@ -199,6 +199,7 @@ CODES: dict[str, Code] = {
         ("AIF745", "a destroy is not confirmed"),
         ("AIF746", "nothing of this name is on record"),
         ("AIF747", "a model has no run here"),
+        ("AIF748", "a spec's file holds no spec any more"),
         # 750-759: wait and health
         ("AIF750", "an object is not healthy in time"),
         ("AIF751", "an object failed"),

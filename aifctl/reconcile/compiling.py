@@ -69,7 +69,8 @@ class Packed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compilation:
     """`frozen` says of each model that does not compile why, by its name; the empty name is the environment's ground.
-    `complete`: what is neither here nor frozen is gone from Git."""
+    `complete`: what is neither here nor frozen is gone from Git; but not the model of an `idle` file, a YAML file that
+    holds no spec."""
 
     commit: str
     environment: Environment
@@ -77,6 +78,7 @@ class Compilation:
     units: Mapping[Unit, Packed]
     frozen: Mapping[str, Diagnostic]
     complete: bool
+    idle: frozenset[str] = frozenset()
     findings: tuple[Diagnostic, ...] = ()
 
 
@@ -144,6 +146,7 @@ def _read(commit: str, lines: Iterable[dict[str, Any] | Packed], code: int | Non
         units=units,
         frozen={name: _diagnostic(found) for name, found in told["frozen"].items()},
         complete=told["complete"],
+        idle=frozenset(told["idle"]),
         findings=tuple(map(_diagnostic, told["findings"])),
     )
 
@@ -207,6 +210,7 @@ def _told(mirror: Path, commit: str, name: str, folder: Path) -> Iterator[dict[s
     if ground:
         yield _row(clusters.unit(Unit(name), ground))
     findings = pipeline.finish(repository, found)
+    is_idle = clusters.idle(repository)
     broken = [document for document in repository.documents if document.key not in kept]
     names = {(name, document.model_name) for document in broken}
     frozen = {
@@ -220,8 +224,15 @@ def _told(mirror: Path, commit: str, name: str, folder: Path) -> Iterator[dict[s
         "platform": repository.platform.metadata.name if repository.platform is not None else "",
         "frozen": {model: _said(found) for model, found in frozen.items()},
         "complete": tree.is_known(names, repository.diagnostics),
+        "idle": [path for path in _yaml_files() if is_idle(path)],
         "findings": [_said(each) for each in findings if each.severity is Severity.ERROR],
     }
+
+
+def _yaml_files() -> list[str]:
+    from aifctl.spec import files
+
+    return [path.as_posix() for path, _ in files.files([Path()])[0]]
 
 
 def _model(repository: Any, unit: Any) -> tuple[Any, list[Diagnostic]]:

@@ -59,6 +59,7 @@ class Deliverer:
     settings: Settings
     environment: Environment
     platform: str
+    idle: frozenset[str]
     policy: Policy
     book: Book
     observer: Observer
@@ -120,6 +121,7 @@ class Deliverer:
             wanted=(),
             policy=self.policy,
             choices=Choices(force_conflicts=self.settings.force_conflicts),
+            is_idle=self.idle.__contains__,
             salt=self.salt,
         )
 

@@ -358,6 +358,7 @@ class Shift:
             settings=self.settings,
             environment=found.environment,
             platform=found.platform,
+            idle=found.idle,
             policy=clusters.policy(found.environment),
             book=self.book,
             observer=self.watching.objects,

@@ -262,3 +262,18 @@ def test_runs_are_accepted_and_then_waited_for_to_the_end(garden: Garden, nodes:
 
 def _history(garden: Garden, name: str) -> Any:
     return garden.on("history", name, "-o", "json").json["revisions"]
+
+
+def test_a_file_that_is_broken_beyond_recognition_takes_no_model_away(garden: Garden) -> None:
+    garden.applied()
+    spec = garden.root / "models/rose/model.yaml"
+    for text in ("{{{", "", "- a list\n"):
+        spec.write_text(text)
+        done = garden.on("apply")
+        assert done.code == 1
+        assert "AIF748" in done.err
+        assert "models/rose/model.yaml" in done.err
+        assert garden.deployment("rose")
+    spec.unlink()
+    assert garden.on("apply").code == 0
+    garden.cluster.wait_gone(garden.reference("Deployment", "rose"))

@@ -73,6 +73,20 @@ def test_a_spec_that_is_gone_is_pruned_and_one_without_a_name_prunes_nothing(gar
         assert garden.deployment("tulip")
 
 
+def test_a_file_broken_beyond_recognition_takes_no_model_away(garden: Garden, start: Start) -> None:
+    garden.plant("iris").commit()
+    with start() as process:
+        process.wait("synced")
+        spec = garden.root / "models/iris/model.yaml"
+        spec.write_text("{{{\n")
+        garden.commit()
+        process.wait("finding", code="AIF748")
+        assert garden.deployment("iris")
+        spec.unlink()
+        garden.commit()
+        process.until(lambda: not garden.deployment("iris"))
+
+
 def test_half_an_environment_does_not_leave_unasked(garden: Garden, start: Start) -> None:
     garden.plant("iris", "lily").commit()
     with start() as process:
