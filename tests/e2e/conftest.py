@@ -136,8 +136,8 @@ def pods_settled(shop: Shop, name: str, count: int) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """By the number of the case: later ones use what earlier ones have made."""
-    cases = {item: re.search(r"test_case_(\d+)", item.name) for item in items}
-    items.sort(key=lambda item: int(found[1]) if (found := cases[item]) else 0)
+    cases = {item: re.search(r"test_case_(\d+)", item.name) for item in items if item.get_closest_marker("e2e")}
+    items.sort(key=lambda item: int(found[1]) if (found := cases.get(item)) else 0)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
