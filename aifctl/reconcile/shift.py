@@ -97,7 +97,7 @@ class Shift:
         if self.deliverer is None:
             return  # it is taken up when the cluster has been looked at
         self.deliverer.environment, self.deliverer.platform = found.environment, found.platform
-        self.deliverer.policy = clusters.policy(found.environment)
+        self.deliverer.policy, self.deliverer.idle = clusters.policy(found.environment), found.idle
         self.book.adopt(found)
         self._refuse_many_gone()
         await self._watch()
