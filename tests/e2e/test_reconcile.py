@@ -57,7 +57,9 @@ def reconciler(digits: Released, served_git: str) -> Iterator[Shop]:
         yield shop
     finally:
         print(_log(cluster))
-        cluster.kubectl("delete", "--kustomize", str(folder), "--ignore-not-found", "--wait=false", check=False)
+        # But for the first of them: in that namespace is the record of what was applied.
+        for name in written[1:]:
+            cluster.kubectl("delete", "--filename", str(folder / name), "--ignore-not-found", check=False)
         shutil.rmtree(folder)
 
 
