@@ -28,8 +28,16 @@ class Observer:
     is watched so.
     """
 
-    def __init__(self, client: Client, selector: str, keep: Listener | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        selector: str,
+        keep: Listener | None = None,
+        reader: Callable[[Resource, str], Client] | None = None,
+    ) -> None:
+        """`reader` says by whom a kind is read in a namespace, where that is not `client`."""
         self.client, self.selector = client, selector
+        self.reader = reader or (lambda resource, namespace: client)
         self.keep: Listener = keep or (lambda _, live: stripped(live) if live is not None else None)
         self.objects: dict[Identity, Any] = {}
         self.lists = 0
@@ -112,7 +120,9 @@ class Observer:
     async def _list(self, resource: Resource, namespace: str) -> str:
         self.lists += 1
         try:
-            found, version = await self.client.items(resource.path(namespace), {"labelSelector": self.selector})
+            found, version = await self.reader(resource, namespace).items(
+                resource.path(namespace), {"labelSelector": self.selector}
+            )
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -126,7 +136,7 @@ class Observer:
     async def _stream(self, resource: Resource, namespace: str, version: str) -> str:
         """Until the stream ends; the version to go on from, empty for a new list."""
         asked = {"labelSelector": self.selector, "resourceVersion": version, "timeoutSeconds": str(STREAM)}
-        async for event in self.client.watch(resource.path(namespace), asked):
+        async for event in self.reader(resource, namespace).watch(resource.path(namespace), asked):
             found = event.get("object") or {}
             if event.get("type") == "ERROR":
                 return ""

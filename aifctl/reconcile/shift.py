@@ -15,7 +15,7 @@ import traceback
 from typing import Any
 
 from aifctl.cluster import discovery, planning
-from aifctl.cluster.client import Client
+from aifctl.cluster.client import OURSELVES, Account, Client
 from aifctl.cluster.errors import ApiError, Unreachable
 from aifctl.cluster.inventory import Inventory, Unit
 from aifctl.cluster.planning import Request
@@ -57,8 +57,9 @@ class Shift:
         self.synced_once = False
         self.events = Events(client, settings.namespace, clusters.who())
         self.watching = Watching(
-            client, settings.environment, settings.namespace, self._live, self._inventory, self._unread
+            client, settings.environment, settings.namespace, self._live, self._inventory, self._unread, self._reader
         )
+        self._blind = False
         self.deliverer: Deliverer | None = None
         self._due: dict[Unit, float] = {}
         self._running: dict[Unit, asyncio.Task[None]] = {}
@@ -229,7 +230,7 @@ class Shift:
         try:
             async with self._slow if work.failures else self._slots:
                 begun = time.monotonic()
-                if work.failures and await self.deliverer.refresh():
+                if (work.failures or self._blind) and await self.deliverer.refresh():
                     await self._watch()
                 delivered = await self.deliverer.deliver(work)
         except Unreachable as error:
@@ -371,10 +372,17 @@ class Shift:
     async def _watch(self) -> None:
         assert self.deliverer is not None
         blind = await self.watching.watch_kinds(self.deliverer.kinds, self.book.kinds())
+        self._blind = bool(blind)
         if blind:
             self.log(
                 "blind", "warning", kinds=", ".join(sorted(blind)), message="can't be watched: drift is found late"
             )
+
+    def _reader(self, namespace: str) -> Account:
+        """Who may read a tenant's secrets: the account that applies there."""
+        if not self.settings.impersonate:
+            return OURSELVES
+        return Account.of_account(namespace, clusters.policy(self.compilation.environment).account)
 
     def _refuse_many_gone(self) -> None:
         """A wrong folder or branch must not empty an environment."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from aifctl.cluster import fields, health
 from aifctl.cluster import inventory as inventories
-from aifctl.cluster.client import Client
+from aifctl.cluster.client import Account, Client
 from aifctl.cluster.discovery import Discovery, Resource
 from aifctl.cluster.errors import ApiError
 from aifctl.cluster.inventory import HEAD, KIND, OF_ENVIRONMENT, SHARD, Inventory, Unit
@@ -23,6 +23,9 @@ from aifctl.manifest import Identity
 from aifctl.reconcile.book import Seen
 from aifctl.render.ownership import ENVIRONMENT
 
+PRIVATE = frozenset({("", "Secret")})
+"""(group, kind) that is read a namespace at a time, as the account that may write there: no right of ours reaches
+secrets of the whole cluster."""
 LIST = 20.0
 """Seconds for a kind's first list; one that takes longer is watched all the same, and not waited for."""
 
@@ -51,11 +54,13 @@ class Watching:
     tell_live: Callable[[Identity, Seen | None], Any]
     tell_inventory: Callable[[Unit, Inventory | None], Any]
     unread: Callable[[str], Any]
+    account: Callable[[str], Account]
+    """Namespace → who may read `PRIVATE` kinds there."""
     _shards: dict[str, str] = field(default_factory=dict)
     _heads: dict[str, Unit] = field(default_factory=dict)
 
     async def __aenter__(self) -> Watching:
-        self.objects = Observer(self.client, f"{ENVIRONMENT}={self.environment}", self._live)
+        self.objects = Observer(self.client, f"{ENVIRONMENT}={self.environment}", self._live, self._reader)
         self.inventories = Observer(self.client, f"{OF_ENVIRONMENT}={self.environment}", self._inventory)
         return self
 
@@ -79,10 +84,14 @@ class Watching:
         return [r.kind for r, spaces in wanted.items() if not await self._watched(r, spaces)]
 
     async def _watched(self, resource: Resource, spaces: set[str]) -> bool:
+        if (resource.group, resource.kind) in PRIVATE:
+            return all([await self._watched_alone(resource, space) for space in sorted(spaces)])
         try:
             async with asyncio.timeout(LIST):
                 try:
-                    if not any((resource, space) in self.objects.watched for space in spaces):
+                    if (resource.group, resource.kind) not in PRIVATE and not any(
+                        (resource, space) in self.objects.watched for space in spaces
+                    ):
                         await self.objects.watch([(resource, "")])
                         return True
                 except ApiError:
@@ -98,6 +107,22 @@ class Watching:
                 await self.objects.drop(resource, space)
             return False
         return True
+
+    async def _watched_alone(self, resource: Resource, space: str) -> bool:
+        """An account that is not there yet costs its own namespace's watch and no other's."""
+        try:
+            async with asyncio.timeout(LIST):
+                await self.objects.watch([(resource, space)])
+        except TimeoutError:
+            return False
+        except ApiError:
+            await self.objects.drop(resource, space)
+            return False
+        return True
+
+    def _reader(self, resource: Resource, namespace: str) -> Client:
+        private = (resource.group, resource.kind) in PRIVATE
+        return self.client.acting_as(self.account(namespace)) if private else self.client
 
     def _live(self, identity: Identity, live: Live | None) -> None:
         self.tell_live(identity, seen(live) if live is not None else None)
