@@ -9,7 +9,20 @@ from aifctl.diagnostics import Diagnostic, Severity
 from aifctl.diagnostics.model import KeyPath
 from aifctl.spec.schema import suggest
 
-BASE = frozenset({"aifctl", "pydantic", "pyyaml", "py-yaml12", "jinja2", "typer"})
+BASE = frozenset(
+    {
+        "aifctl",
+        "pydantic",
+        "pyyaml",
+        "py-yaml12",
+        "jinja2",
+        "typer",
+        "rich",
+        "aiohttp",
+        "kubernetes",
+        "prometheus-client",
+    }
+)
 DATA = frozenset({"numpy", "pandas", "pyarrow", "scikit-learn", "matplotlib", "fsspec"})
 TRACKING = frozenset({"mlflow"})
 ONNX = frozenset({"onnx", "onnxruntime", "onnxscript", "tf2onnx"})
