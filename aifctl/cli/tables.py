@@ -169,6 +169,8 @@ def _of_unit(each: Standing, found: Status) -> Iterator[Line]:
         yield from _some([Line(1, f"drifted: {identity}", BUSY) for identity in each.drifted])
     if each.sync is Sync.NEW:
         return
+    if each.run_health is not None and each.run_health.state is State.FAILED:
+        yield Line(1, f"run {each.run}: {_said(each.run_health)}: {each.run_health.message}", STATES[State.FAILED])
     for one in each.ailing[:MOST]:
         message = f": {one.health.message}" if one.health.message else ""
         yield Line(1, f"{one.identity}: {_said(one.health)}{message}", STATES[one.health.state])

@@ -41,9 +41,11 @@ class Status:
 
     @property
     def healthy(self) -> bool:
-        return not self.problems and all(
-            each.health.state in (State.HEALTHY, State.SUSPENDED) for each in self.standings
-        )
+        """A model whose newest run failed is not, whatever else of it is well."""
+        states = [each.health.state for each in self.standings]
+        runs = [each.run_health.state for each in self.standings if each.run_health is not None]
+        well = all(state in (State.HEALTHY, State.SUSPENDED) for state in states)
+        return not self.problems and well and State.FAILED not in runs
 
 
 def git_of(compiled: Compiled, *, complete: bool) -> Git:

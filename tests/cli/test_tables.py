@@ -158,3 +158,13 @@ def test_a_script_gets_lines_that_are_neither_folded_nor_filled(capsys: pytest.C
     assert len(lines) == 6
     assert lines[-1].endswith(" end")
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_run_that_failed_is_explained_and_its_model_is_not_well() -> None:
+    run = Health(state=State.FAILED, phase="OOMKilled", message="step train: out of memory, twice")
+    found = status(standing(run="digits-0011223344", run_health=run))
+    assert not found.healthy
+    assert drawn(tables.status(found))[-1].split() == (
+        "run digits-0011223344: failed OOMKilled: step train: out of memory, twice".split()
+    )
+    assert status(standing()).healthy

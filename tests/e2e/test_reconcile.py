@@ -66,7 +66,14 @@ def reconciler(digits: Released, served_git: str) -> Iterator[Shop]:
 def test_case_6_the_cluster_is_what_git_says(reconciler: Shop) -> None:
     shop, cluster = reconciler, reconciler.cluster
     account = f"system:serviceaccount:{SYSTEM}:{NAME}"
-    for denied in (("create", "secrets"), ("create", "deployments"), ("delete", "services"), ("create", "pods/exec")):
+    for denied in (
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("create", "secrets"),
+        ("create", "deployments"),
+        ("delete", "services"),
+        ("create", "pods/exec"),
+    ):
         said = cluster.kubectl("auth", "can-i", *denied, "--as", account, "--namespace", TENANT, check=False)
         assert "yes" not in said.split(), f"{denied}: {said}"
         assert "no" in said.split(), f"{denied}: {said}"
