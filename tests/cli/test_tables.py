@@ -165,6 +165,6 @@ def test_a_run_that_failed_is_explained_and_its_model_is_not_well() -> None:
     found = status(standing(run="digits-0011223344", run_health=run))
     assert not found.healthy
     assert drawn(tables.status(found))[-1].split() == (
-        "run digits-0011223344: failed OOMKilled: step train: out of memory, twice".split()
+        ["run", "digits-0011223344:", "failed", "OOMKilled:", "step", "train:", "out", "of", "memory,", "twice"]
     )
     assert status(standing()).healthy
