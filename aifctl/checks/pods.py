@@ -14,6 +14,8 @@ RESTRICTED = frozenset(
 )
 """Volumes that Pod Security `restricted` allows: https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
 OUR_VOLUMES = frozenset({"tmp", "work", "code", "shm", "steps"})
+TMP = PurePosixPath("/tmp")
+"""An empty folder of each pod: a runtime mounts deeper paths later, so what has a place below it is seen there."""
 OUR_PATHS = tuple(map(PurePosixPath, ("/aif", "/tmp", "/dev/shm", "/dev/termination-log", "/var/run/secrets")))
 OUR_VARIABLES = "AIF_"
 
@@ -79,7 +81,8 @@ def _bad_path(subject: Subject, index: int, target: str) -> str | None:
     path = PurePosixPath(target)
     if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
         return "is no absolute path of a folder"
-    if any(path.is_relative_to(own) or own.is_relative_to(path) for own in OUR_PATHS):
+    below = [own for own in OUR_PATHS if path == own or (path.is_relative_to(own) and own != TMP)]
+    if below or any(own.is_relative_to(path) for own in OUR_PATHS):
         return "is a place that aifctl or the kubelet mounts"
     earlier = subject.environment.pod_defaults.volume_mounts[:index]
     return "is mounted twice" if target in [other.get("mountPath") for other in earlier] else None

@@ -46,9 +46,15 @@ def test_pod_security_decides_on_kinds_of_volumes(
         ({**CLAIM, "volume_mounts": [{"name": "nfs", "mountPath": "data"}]}, ("volume_mounts", 0, "mountPath")),
         ({**CLAIM, "volume_mounts": [{"name": "nfs", "mountPath": "/aif/code"}]}, ("volume_mounts", 0, "mountPath")),
         ({**CLAIM, "volume_mounts": [{"name": "nfs", "mountPath": "/dev"}]}, ("volume_mounts", 0, "mountPath")),
+        ({**CLAIM, "volume_mounts": [{"name": "nfs", "mountPath": "/tmp"}]}, ("volume_mounts", 0, "mountPath")),
         ({**CLAIM, "volume_mounts": [{"name": "nfs", "mountPath": "/a"}] * 2}, ("volume_mounts", 1, "mountPath")),
         ({"env": {"AIF_RUN": "x"}}, ("env", "AIF_RUN")),
     ],
 )
 def test_what_would_not_fit_into_a_pod(setting: Setting, more: dict[str, Any], path: tuple[Any, ...]) -> None:
     assert findings(setting, "restricted", more) == [("AIF377", path)]
+
+
+def test_a_place_below_tmp_may_be_mounted(setting: Setting) -> None:
+    mount = {"name": "nfs", "mountPath": "/tmp/checkout"}
+    assert findings(setting, "restricted", {**CLAIM, "volume_mounts": [mount]}) == []
