@@ -22,7 +22,7 @@ READY_BASE := $(VENV)/.ready-base-$(KEY)
 READY_DEMO := $(VENV)/.ready-demo-$(KEY)
 READY_ALL := $(VENV)/.ready-all-$(KEY)
 DEMO_EXTRAS := torch,onnx,mlflow,serve
-ALL_EXTRAS := $(DEMO_EXTRAS),tensorflow,dev
+ALL_EXTRAS := $(DEMO_EXTRAS),tensorflow,s3,dev
 
 # --no-build: only wheels are installed, no package's own build script runs (aifctl itself excepted, with hatchling).
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --no-build --compile-bytecode \

@@ -25,19 +25,20 @@ BASE = frozenset(
 )
 DATA = frozenset({"numpy", "pandas", "pyarrow", "scikit-learn", "matplotlib", "fsspec"})
 TRACKING = frozenset({"mlflow"})
+STORES = frozenset({"s3fs", "gcsfs"})
 ONNX = frozenset({"onnx", "onnxruntime", "onnxscript", "tf2onnx"})
 SKLEARN = frozenset({"scipy", "joblib", "skops"})
 """What scikit-learn comes with, and what its models are kept in."""
 TORCH = frozenset({"torch", "safetensors"})
 TENSORFLOW = frozenset({"tensorflow", "keras"})
 RUNTIME_IMAGES: dict[str, frozenset[str]] = {
-    "pytorch": BASE | DATA | TRACKING | ONNX | TORCH,
-    "lightning": BASE | DATA | TRACKING | ONNX | TORCH,
-    "huggingface": BASE | DATA | TRACKING | ONNX | TORCH,
-    "tensorflow": BASE | DATA | TRACKING | ONNX | TENSORFLOW,
-    "custom": BASE | DATA | TRACKING | SKLEARN,
+    "pytorch": BASE | DATA | TRACKING | STORES | ONNX | TORCH,
+    "lightning": BASE | DATA | TRACKING | STORES | ONNX | TORCH,
+    "huggingface": BASE | DATA | TRACKING | STORES | ONNX | TORCH,
+    "tensorflow": BASE | DATA | TRACKING | STORES | ONNX | TENSORFLOW,
+    "custom": BASE | DATA | TRACKING | STORES | SKLEARN,
 }
-"""Packages of a framework's runtime image, normalised: aifctl's extras `data`, `mlflow`, `onnx` and its own."""
+"""Packages of a framework's runtime image, normalised: aifctl's extras `data`, `mlflow`, `s3`, `gcs`, `onnx` and its own."""
 
 
 def check(subject: Subject) -> Iterator[Diagnostic]:

@@ -37,6 +37,8 @@ STEPS: Mapping[Kind, str] = {kind: f"aifctl.runtime.steps.{kind.value}" for kind
 EXTRAS = {"torch": "torch", "safetensors": "torch", "tensorflow": "tensorflow", "keras": "tensorflow"} | {
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript", "tf2onnx"), "onnx"),
     **dict.fromkeys(("numpy", "pandas", "pyarrow", "sklearn", "matplotlib", "fsspec"), "data"),
+    "s3fs": "s3",
+    "gcsfs": "gcs",
 }
 """Module → the extra of aifctl that installs it."""
 TEMPORARY = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENFILE, errno.EMFILE, errno.ENOMEM}

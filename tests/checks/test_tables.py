@@ -49,9 +49,9 @@ def test_tables_name_every_value_of_the_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("framework", "extras"),
     [
-        ("pytorch", ["data", "torch", "onnx", "mlflow"]),
-        ("tensorflow", ["data", "tensorflow", "onnx", "mlflow"]),
-        ("custom", ["data", "mlflow"]),
+        ("pytorch", ["data", "torch", "onnx", "mlflow", "s3", "gcs"]),
+        ("tensorflow", ["data", "tensorflow", "onnx", "mlflow", "s3", "gcs"]),
+        ("custom", ["data", "mlflow", "s3", "gcs"]),
     ],
 )
 def test_runtime_images_hold_the_extras(framework: str, extras: list[str]) -> None:
