@@ -14,7 +14,7 @@ from aifctl.cluster import health
 from aifctl.cluster.client import Client
 from aifctl.cluster.discovery import Resource
 from aifctl.cluster.errors import ApiError, Unreachable
-from aifctl.cluster.health import Health, State, Subject, Trouble
+from aifctl.cluster.health import Health, State, Streak, Subject, Trouble
 from aifctl.cluster.snapshot import Live
 from aifctl.cluster.watch import Observer
 from aifctl.diagnostics import Diagnostic
@@ -25,14 +25,8 @@ LOG_LINES = 20
 UNSEEN = Health(state=State.PENDING, phase="Unseen", message="the watch has not told of the last write yet")
 LOOK = 5.0
 """Seconds between two looks at the pods of a workload that is not healthy."""
-HOPELESS = frozenset(
-    {"ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CrashLoopBackOff"}
-)
-"""What pods hardly come out of by themselves."""
 PATIENCE = 60.0
-"""Seconds that pods may be so before the wait gives up: a registry has its moments, a neighbour may start later."""
-CRASHES = 3
-"""Restarts before a crash counts as more than an accident."""
+"""Seconds that pods may be in what they hardly come out of: a registry has its moments, a neighbour may start later."""
 
 
 @dataclass(slots=True)
@@ -46,7 +40,7 @@ class _Awaited:
     """resourceVersion of our write; empty where we wrote nothing."""
     seen: bool = False
     failing_since: float | None = None
-    hopeless_since: float | None = None
+    streak: Streak = field(default_factory=Streak)
     looked: float = float("-inf")
     trouble: Trouble | None = None
     health: Health = field(default_factory=lambda: health.assess(None))
@@ -113,8 +107,8 @@ class Waiter:
         if live is not None and not run and (settled or now - each.looked >= LOOK):
             # A workload's own status may call it well while its pods crash.
             each.trouble, each.looked = await pods_trouble(self.client, live), now
+            each.streak.note(each.trouble, now)
         each.health = health.blame(verdict, each.trouble)
-        each.hopeless_since = (each.hopeless_since or now) if _is_hopeless(each.trouble) else None
         return settled and health.settled(live, each.health)
 
     async def _explained(self, each: _Awaited, verdict: str) -> Diagnostic:
@@ -122,7 +116,9 @@ class Waiter:
         if verdict == "gone":
             return health.vanished(subject)
         trouble, lines = await trouble_of(self.client, self.observer.objects.get(each.identity))
-        if verdict == "late":
+        if verdict == "hopeless":  # whatever they are in at this very moment
+            found = health.given_up(subject, each.health, PATIENCE, each.trouble)
+        elif verdict == "late":
             found = health.timed_out(subject, each.health, each.allowed, trouble)
         elif health.is_run(each.identity.group, each.identity.kind):
             found = health.ended_badly(subject, each.health, trouble)
@@ -154,12 +150,6 @@ async def pods_trouble(client: Client, live: Live) -> Trouble | None:
 
 def _pods(live: Live) -> str:
     return f"/api/v1/namespaces/{live['metadata'].get('namespace', '')}/pods"
-
-
-def _is_hopeless(trouble: Trouble | None) -> bool:
-    if trouble is None or trouble.phase not in HOPELESS:
-        return False
-    return trouble.phase != "CrashLoopBackOff" or trouble.restarts >= CRASHES
 
 
 def with_log(found: Diagnostic, lines: list[str]) -> Diagnostic:
@@ -198,8 +188,8 @@ def _verdict(each: _Awaited, now: float) -> str | None:
             return "failed"
         return None
     each.failing_since = None
-    if each.hopeless_since is not None and now - each.hopeless_since >= PATIENCE:
-        return "failed"
+    if each.streak.lasts(now) >= PATIENCE:
+        return "hopeless"
     return "late" if each.left <= 0 else None
 
 

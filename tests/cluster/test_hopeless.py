@@ -5,31 +5,45 @@ from __future__ import annotations
 import pytest
 
 from aifctl.cluster import wait
-from aifctl.cluster.health import Trouble
-from aifctl.cluster.outcome import Options, Result
+from aifctl.cluster.outcome import Options, Outcome, Result
 from tests.cluster.world import World, codes, deployment
 from tests.controlplane.cluster import Cluster
+from tests.controlplane.stages import simulate
 
 
-def test_a_missing_image_ends_the_wait_long_before_the_deadline(
-    nodes: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(wait, "PATIENCE", 1.0)
+@pytest.fixture
+def hasty(nodes: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(wait, "PATIENCE", 2.0)
     monkeypatch.setattr(wait, "LOOK", 0.5)
-    world = World(nodes.kubeconfig, namespace)
-    wanted = world.wanted("digits", deployment("digits", image="bad-image:1"))
-    (outcome,) = world.apply(wanted, options=Options(wait=True, timeout=300))
-    assert outcome.result is Result.FAILED
+    return World(nodes.kubeconfig, namespace)
+
+
+def waited(world: World, outcome: str, seconds: float, **container: str) -> Outcome:
+    """A release whose pods fare so."""
+    wanted = deployment("digits", **container)
+    wanted["spec"]["template"]["metadata"]["annotations"] = simulate(outcome)
+    (found,) = world.apply(world.wanted("digits", wanted), options=Options(wait=True, timeout=seconds))
+    assert found.result is Result.FAILED
+    return found
+
+
+def test_a_missing_image_ends_the_wait_long_before_the_deadline(hasty: World) -> None:
+    outcome = waited(hasty, "bad-image", 300, image="bad-image:1")
     assert codes([outcome]) == ["AIF751"]
     found = outcome.findings[0]
     assert "ImagePullBackOff" in found.message
     assert any("container server" in note for note in (found.message, *found.notes))
 
 
-@pytest.mark.parametrize(
-    ("phase", "restarts", "hopeless"),
-    [("ImagePullBackOff", 0, True), ("CrashLoopBackOff", 1, False), ("CrashLoopBackOff", 5, True),
-     ("Unschedulable", 0, False), ("NotReady", 3, False)],
-)  # fmt: skip
-def test_what_counts_as_hopeless(phase: str, restarts: int, hopeless: bool) -> None:
-    assert wait._is_hopeless(Trouble(pod="p", phase=phase, restarts=restarts)) is hopeless
+@pytest.mark.parametrize(("simulated", "phase"), [("fail", "CrashLoopBackOff"), ("oom", "OOMKilled")])
+def test_a_crash_loop_does_too(hasty: World, simulated: str, phase: str) -> None:
+    """Out of memory as well: its CrashLoopBackOff is told as OOMKilled."""
+    outcome = waited(hasty, simulated, 300)
+    assert codes([outcome]) == ["AIF751"]
+    assert phase in outcome.findings[0].message
+    assert "nothing has got better for" in outcome.findings[0].message
+    assert "3 restarts" in " ".join((outcome.findings[0].message, *outcome.findings[0].notes))
+
+
+def test_what_has_not_failed_yet_has_the_whole_time(hasty: World) -> None:
+    assert codes([waited(hasty, "unready", 6)]) == ["AIF750"]

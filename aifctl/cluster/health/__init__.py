@@ -8,14 +8,16 @@ quota or for a first consumer is no failure, and kinds without `observedGenerati
 A verdict reads one object. What its pods suffer is told by `stuck`, from the pods that `selector` finds.
 """
 
-from aifctl.cluster.health.findings import Subject, ended_badly, failed, never_deleted, timed_out, vanished
+from aifctl.cluster.health.findings import Subject, ended_badly, failed, given_up, never_deleted, timed_out, vanished
 from aifctl.cluster.health.model import Health, State
 from aifctl.cluster.health.pods import Trouble, blame, selector, stuck
+from aifctl.cluster.health.streak import Streak
 from aifctl.cluster.health.verdict import assess, ended, grace, is_run, settled, timeout, timeout_of
 
 __all__ = [
     "Health",
     "State",
+    "Streak",
     "Subject",
     "Trouble",
     "assess",
@@ -23,6 +25,7 @@ __all__ = [
     "ended",
     "ended_badly",
     "failed",
+    "given_up",
     "grace",
     "is_run",
     "never_deleted",

@@ -33,6 +33,13 @@ def failed(subject: Subject, health: Health, trouble: Trouble | None = None) -> 
     return _finding("AIF751", f"{subject} failed:", health, trouble)
 
 
+def given_up(subject: Subject, health: Health, seconds: float, trouble: Trouble | None = None) -> Diagnostic:
+    """AIF751: its pods have been in what they hardly come out of for so long."""
+    return _finding(
+        "AIF751", f"{subject} failed: nothing has got better for {span(seconds)}, stuck in", health, trouble
+    )
+
+
 def ended_badly(subject: Subject, health: Health, trouble: Trouble | None = None) -> Diagnostic:
     """AIF752: a run ended without success."""
     return _finding("AIF752", f"{subject} ended in failure:", health, trouble)
@@ -69,7 +76,7 @@ _DEADLINE = "look at its pods; raise its progress deadline if loading only takes
 
 HINTS = {
     **dict.fromkeys(("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"), _IMAGE),
-    **dict.fromkeys(("CrashLoopBackOff", "Error", "StartError", "RunContainerError"), _CRASH),
+    **dict.fromkeys(("CrashLoopBackOff", "Error", "StartError", "RunContainerError", "Completed"), _CRASH),
     **dict.fromkeys(("ProgressDeadlineExceeded", "BackoffLimitExceeded"), _DEADLINE),
     "CreateContainerConfigError": "a Secret or ConfigMap that the container reads is missing, or lacks a key",
     "OOMKilled": "give the container more memory, or load less: a smaller batch, a quantised export",

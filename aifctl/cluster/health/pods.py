@@ -28,6 +28,12 @@ class Trouble:
     exit_code: int | None = None
     """Of the container's last end."""
     restarts: int = 0
+    crashes: int = 0
+    """How often the container has ended although it should run on."""
+    running: bool = False
+    """The container runs now."""
+    lived: float = 0.0
+    """Seconds that it ran when it ended last."""
     init: bool = False
     """The container is one of those that run before the others."""
     pods: int = 1
@@ -129,9 +135,11 @@ def _troubles(seen: Seen) -> Iterator[Trouble]:
 
 
 def _container_troubles(seen: Seen, phase: str) -> Iterator[Trouble]:
+    always = reading.text(seen.spec.get("restartPolicy")) == "Always"
     for key in ("initContainerStatuses", "containerStatuses"):
+        init = key == "initContainerStatuses"
         for status in reading.mappings(seen.status.get(key)):
-            trouble = _container_trouble(status, phase, key == "initContainerStatuses")
+            trouble = _container_trouble(status, phase, init) or (None if init or not always else _left(status))
             if trouble:
                 yield replace(trouble, pod=seen.name)
 
@@ -139,15 +147,7 @@ def _container_troubles(seen: Seen, phase: str) -> Iterator[Trouble]:
 def _container_trouble(status: Mapping[str, Any], phase: str, init: bool) -> Trouble | None:
     state, last = reading.mapping(status.get("state")), reading.at(status, "lastState", "terminated")
     waiting, ended = reading.mapping(state.get("waiting")), reading.mapping(state.get("terminated"))
-    made = Trouble(
-        pod="",
-        container=reading.text(status.get("name")),
-        phase="",
-        exit_code=_exit_code(ended or last),
-        restarts=reading.count(status.get("restartCount")),
-        init=init,
-    )
-    reason = reading.text(waiting.get("reason"))
+    made, reason = _opened(status, init), reading.text(waiting.get("reason"))
     if waiting or (not state and phase in ("Pending", "")):
         if reason in ("PodInitializing", ""):
             return None
@@ -160,6 +160,30 @@ def _container_trouble(status: Mapping[str, Any], phase: str, init: bool) -> Tro
     if status.get("ready") is True:
         return None
     return _said(replace(made, exit_code=None), "Initializing", "still runs") if init else _unready(made, status, last)
+
+
+def _opened(status: Mapping[str, Any], init: bool) -> Trouble:
+    """What a container's status says of its lives, whatever its trouble is."""
+    state, last = reading.mapping(status.get("state")), reading.at(status, "lastState", "terminated")
+    ended, running = reading.mapping(state.get("terminated")) or last, "running" in state
+    restarts = reading.count(status.get("restartCount"))
+    return Trouble(
+        pod="",
+        container=reading.text(status.get("name")),
+        phase="",
+        exit_code=_exit_code(ended),
+        restarts=restarts,
+        crashes=restarts + (1 if ended and not running else 0),
+        running=running,
+        lived=_lived(ended),
+        init=init,
+    )
+
+
+def _left(status: Mapping[str, Any]) -> Trouble | None:
+    """A container that ended well, and is to run for ever: it comes again and ends again."""
+    ended = reading.mapping(reading.at(status, "state", "terminated"))
+    return _said(_opened(status, init=False), "Completed", "it ended, and is to run on") if ended else None
 
 
 def _unready(made: Trouble, status: Mapping[str, Any], last: Any) -> Trouble:
@@ -189,6 +213,12 @@ def _exit_code(ended: Any) -> int | None:
     return reading.integer(reading.at(ended, "exitCode"))
 
 
+def _lived(ended: Any) -> float:
+    """Seconds from start to end, by the node's own clock; 0 where it does not say."""
+    until = reading.moment(reading.at(ended, "finishedAt"))
+    return max(0.0, reading.seconds_since(reading.at(ended, "startedAt"), until) or 0.0)
+
+
 def _signal(code: int) -> str:
     """` (SIGKILL)` for 137: shells and container runtimes add 128 to a signal's number."""
     try:
@@ -204,7 +234,7 @@ _RANKS = {
             ("CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull", "CreateContainerError"),
             ("ImagePullBackOff", "ErrImagePull", "ImageInspectError", "RegistryUnavailable"),
             ("OOMKilled",),
-            ("CrashLoopBackOff", "RunContainerError", "StartError", "ContainerCannotRun", "Error"),
+            ("CrashLoopBackOff", "RunContainerError", "StartError", "ContainerCannotRun", "Error", "Completed"),
             ("Evicted", "DeadlineExceeded", "UnexpectedAdmissionError", "Failed"),
             ("Unschedulable",),
             ("NotReady",),
