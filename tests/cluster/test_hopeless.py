@@ -18,9 +18,9 @@ def hasty(nodes: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Wo
     return World(nodes.kubeconfig, namespace)
 
 
-def waited(world: World, outcome: str, seconds: float, **container: str) -> Outcome:
+def waited(world: World, outcome: str, seconds: float, image: str = "server:1") -> Outcome:
     """A release whose pods fare so."""
-    wanted = deployment("digits", **container)
+    wanted = deployment("digits", image=image)
     wanted["spec"]["template"]["metadata"]["annotations"] = simulate(outcome)
     (found,) = world.apply(world.wanted("digits", wanted), options=Options(wait=True, timeout=seconds))
     assert found.result is Result.FAILED

@@ -55,7 +55,7 @@ def test_it_does_not_give_up_on_what_comes_back(offset: float) -> None:
 
 def test_recordings_hold_what_they_are_for() -> None:
     """Reasons change while nothing gets better."""
-    reasons = {name: set(reason(row["pod"]) for row in rows(name)) for name in ("crashes", "no-image", "ends-well")}
+    reasons = {name: {reason(row["pod"]) for row in rows(name)} for name in ("crashes", "no-image", "ends-well")}
     assert {"CrashLoopBackOff", "Error", "running"} <= reasons["crashes"]
     assert {"ErrImagePull", "ImagePullBackOff"} <= reasons["no-image"]
     assert {"CrashLoopBackOff", "Completed", "running"} <= reasons["ends-well"]
