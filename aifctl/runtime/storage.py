@@ -9,10 +9,20 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
+
+BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+"""Protocols whose names need no folders. Asked for one, their file systems would make the bucket itself."""
+NO_CREDENTIALS = frozenset(
+    {
+        "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
+        "TokenRetrievalError", "DefaultCredentialsError", "RefreshError",
+    }
+)  # fmt: skip
+"""What botocore and google.auth raise where there is nothing to sign in with; they are no OSErrors."""
 
 
 class Storage(Protocol):
@@ -51,7 +61,11 @@ def storage(uri: str, cache: Path | None) -> Storage:
     scheme, found, rest = uri.partition("://")
     if not found:
         return LocalStorage(Path(uri))
-    return LocalStorage(Path(rest)) if scheme == "file" else RemoteStorage(uri, cache)
+    if scheme == "file":
+        return LocalStorage(Path(rest))
+    if not rest.strip("/"):
+        raise ValueError("it names no bucket or folder")
+    return RemoteStorage(uri, cache)
 
 
 class LocalStorage:
@@ -139,7 +153,7 @@ class LocalStorage:
 
 
 class RemoteStorage:
-    """Below an fsspec URL: files are fetched into a cache folder."""
+    """Below an fsspec URL: files are fetched into a cache folder. Nothing here makes a bucket."""
 
     def __init__(self, uri: str, cache: Path | None) -> None:
         import fsspec
@@ -148,6 +162,11 @@ class RemoteStorage:
         self.fs, root = fsspec.core.url_to_fs(self.uri)
         self.root = root.rstrip("/")
         self._given = cache
+        protocols = (self.fs.protocol,) if isinstance(self.fs.protocol, str) else self.fs.protocol
+        self._has_bucket = not BUCKETS.isdisjoint(protocols)
+        self._bucket_seen = not self._has_bucket
+        self._same: dict[Path, tuple[int, int]] = {}
+        """File of a work folder → its size and time when it was the same here and there."""
 
     @cached_property
     def cache(self) -> Path:
@@ -188,6 +207,7 @@ class RemoteStorage:
         for file in self._below(name):
             if not (folder / file).exists():
                 self._download(f"{name}/{file}", folder / file)
+                self._same[folder / file] = _stamp(folder / file)
         return folder
 
     def keep_work_folder(self, name: str) -> None:
@@ -195,37 +215,47 @@ class RemoteStorage:
         there = self._below(name)
         here = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         for file, path in here.items():
-            # Big files are written once under a name: one of the same size is there already. A pointer may not be.
-            if there.get(file) != path.stat().st_size or file.endswith(".json"):
+            stamp = _stamp(path)  # before it is read: what changes meanwhile is sent the next time
+            if there.get(file) != stamp[0] or self._same.get(path) != stamp:
                 self._upload(path, f"{name}/{file}")
+                self._same[path] = stamp
         for file in there.keys() - here.keys():
-            self.fs.rm_file(self._full(f"{name}/{file}"))
+            _ask(self.fs.rm_file, self._full(f"{name}/{file}"))
 
     def read(self, name: str) -> bytes | None:
         try:
-            return bytes(self.fs.cat_file(self._full(name)))
+            return bytes(_ask(self.fs.cat_file, self._full(name)))
         except FileNotFoundError:
+            self._need_bucket()
             return None
 
     def write(self, name: str, data: bytes, exclusive: bool) -> bool:
-        full = self._full(name)
-        self.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+        full = self._place(name)
         try:
-            self.fs.pipe_file(full, data, mode="create" if exclusive else "overwrite")
+            _ask(self.fs.pipe_file, full, data, mode="create" if exclusive else "overwrite")
         except FileExistsError:
             return False
+        except FileNotFoundError:
+            self._need_bucket()
+            raise
+        except OSError:
+            # S3 refuses with a status of its own (412, or 409 where another writer is at it), which is told as EINVAL.
+            if exclusive and _ask(self.fs.exists, full):
+                return False
+            raise
         return True
 
     def names(self, folder: str) -> list[str]:
         try:
-            listed = self.fs.ls(self._full(folder), detail=False, refresh=True)
+            listed = _ask(self.fs.ls, self._full(folder), detail=False, refresh=True)
         except FileNotFoundError:
+            self._need_bucket()
             return []
         return [name.rstrip("/").rsplit("/", 1)[-1] for name in listed]
 
     def send(self, name: str, path: Path) -> bool:
         full = self._full(name)
-        if self.fs.exists(full) and self.fs.size(full) == path.stat().st_size:
+        if _ask(self.fs.exists, full) and _ask(self.fs.size, full) == path.stat().st_size:
             return False
         self._upload(path, name)
         return True
@@ -237,6 +267,7 @@ class RemoteStorage:
         try:
             self._download(name, target)
         except FileNotFoundError:
+            self._need_bucket()
             return None
         return target
 
@@ -247,26 +278,61 @@ class RemoteStorage:
         """Name below the folder → size in bytes."""
         full = self._full(folder)
         try:
-            found = self.fs.find(full, detail=True, refresh=True)
+            found = _ask(self.fs.find, full, detail=True, refresh=True)
         except FileNotFoundError:
+            self._need_bucket()
             return {}
         # Some file systems name what they find with a leading slash, whatever they were asked with.
         prefix = full.strip("/") + "/"
         return {relative(name.strip("/").removeprefix(prefix)): int(info["size"]) for name, info in found.items()}
 
     def _upload(self, path: Path, name: str) -> None:
-        full = self._full(name)
-        self.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
-        self.fs.put_file(str(path), full)
+        full = self._place(name)
+        try:
+            _ask(self.fs.put_file, str(path), full)
+        except FileNotFoundError:
+            self._need_bucket()
+            raise
 
     def _download(self, name: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
         try:
-            self.fs.get_file(self._full(name), str(temporary))
+            _ask(self.fs.get_file, self._full(name), str(temporary))
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _place(self, name: str) -> str:
+        """Where a file of this name is to be written, with the folders it takes."""
+        full = self._full(name)
+        if not self._has_bucket:
+            _ask(self.fs.makedirs, full.rsplit("/", 1)[0], exist_ok=True)
+        return full
+
+    def _need_bucket(self) -> None:
+        """What is not there may be missing because all is. Raises FileNotFoundError where there is no such bucket."""
+        bucket = self.root.partition("/")[0]
+        self._bucket_seen = self._bucket_seen or _ask(self.fs.exists, bucket)
+        if not self._bucket_seen:
+            raise FileNotFoundError(f"there is no bucket `{bucket}`")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _ask(call: Callable[..., Any], *given: Any, **options: Any) -> Any:
+    """The file system's answer. What its library raises that is no OSError becomes one."""
+    try:
+        return call(*given, **options)
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        kind = PermissionError if type(error).__name__ in NO_CREDENTIALS else ConnectionError
+        raise kind(reason) from error
 
 
 def relative(name: str) -> str:

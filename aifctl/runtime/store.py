@@ -30,6 +30,15 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+HINTS: Mapping[type[OSError], str] = {
+    PermissionError: "check the rights or credentials that the store is used with",
+    FileNotFoundError: "make the bucket or folder, or correct the store's `uri`",
+    ConnectionError: "check that the store can be reached from here, then run again",
+}
+HINT = "free or mount the store, then run again"
+PACKAGE_HINT = "install the package that this kind of URL needs: `aifctl[s3]` for s3://, `aifctl[gcs]` for gs://"
+
+
 class Fault(Report):
     """A fault of the surroundings (store, tracking server, disk): the step is worth a retry."""
 
@@ -282,8 +291,7 @@ def _faults(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
-        raise Fault(Diagnostic("AIF802", f"{doing}: {reason}", "free or mount the store, then run again")) from error
+        hint = next((hint for kind, hint in HINTS.items() if isinstance(error, kind)), HINT)
+        raise Fault(Diagnostic("AIF802", f"{doing}: {reason}", hint)) from error
     except ImportError as error:
-        raise Report(
-            Diagnostic("AIF802", f"{doing}: {error}", "install the package that this kind of URL needs")
-        ) from error
+        raise Report(Diagnostic("AIF802", f"{doing}: {error}", PACKAGE_HINT)) from error

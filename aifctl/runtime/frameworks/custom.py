@@ -18,8 +18,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +34,7 @@ from aifctl.runtime.context import Context, user_code
 from aifctl.runtime.frameworks import Forward, Trained, load_reference
 from aifctl.runtime.job import Stopped, import_attribute
 from aifctl.runtime.signature import Arrays
+from aifctl.runtime.store import Fault
 
 __all__ = ["export", "load", "load_reference", "train"]
 
@@ -40,6 +43,8 @@ TAIL = 12
 """Lines of the command's standard error that a diagnostic shows."""
 POLL = 0.2
 """Seconds between two looks at whether the step was told to stop."""
+KEEP_PERIOD = 60.0
+"""Seconds between two times that the checkpoint folder is sent to the store."""
 
 
 def train(context: Context) -> None:
@@ -51,6 +56,7 @@ def train(context: Context) -> None:
     metrics.unlink(missing_ok=True)
     code, tail = _run(context, custom, {"AIF_MODEL_DIR": str(model), "AIF_METRICS": str(metrics)})
     if context.should_stop:
+        context.surroundings.keep_checkpoints()
         raise Stopped
     if code != 0:
         message = f"`{' '.join(custom.command)}` ended with exit code {code}"
@@ -148,7 +154,7 @@ def _run(context: Context, custom: CustomTraining, places: Mapping[str, str]) ->
 
 
 def _wait(process: subprocess.Popen[bytes], context: Context) -> int:
-    told = False
+    told, kept = False, time.monotonic()
     while True:
         try:
             return process.wait(timeout=POLL)
@@ -156,6 +162,10 @@ def _wait(process: subprocess.Popen[bytes], context: Context) -> int:
             if context.should_stop and not told:
                 process.terminate()
                 told = True
+            if time.monotonic() - kept >= KEEP_PERIOD:
+                with suppress(Fault):  # a store that is away for a while is no reason to lose the training
+                    context.surroundings.keep_checkpoints()
+                kept = time.monotonic()
 
 
 def _copy(stream: IO[bytes], tail: deque[str]) -> None:
