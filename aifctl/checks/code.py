@@ -38,7 +38,7 @@ RUNTIME_IMAGES: dict[str, frozenset[str]] = {
     "tensorflow": BASE | DATA | TRACKING | STORES | ONNX | TENSORFLOW,
     "custom": BASE | DATA | TRACKING | STORES | SKLEARN,
 }
-"""Packages of a framework's runtime image, normalised: aifctl's extras `data`, `mlflow`, `s3`, `gcs`, `onnx` and its own."""
+"""Packages of a framework's runtime image, normalised: extras `data`, `mlflow`, `s3`, `gcs`, `onnx` and its own."""
 
 
 def check(subject: Subject) -> Iterator[Diagnostic]:

@@ -31,12 +31,25 @@ RUNS_PYTHON = ("aif",)
 ARCHIVES = ("keras", "h5")
 """Formats that hold Python objects: loading one can run code, and only Python loads them."""
 QUANTIZED = ("onnx", "tflite")
+OPSETS: dict[str, tuple[int, int]] = {
+    "pytorch": (18, 26),
+    "lightning": (18, 26),
+    "huggingface": (18, 26),
+    "tensorflow": (13, 18),
+}
+"""First and last ONNX operator set that the framework's exporter writes.
+
+PyTorch: torch.onnx's operators are written in set 18 (`TORCHLIB_OPSET` of torch 2.9 to 2.15); asked for an older one it
+warns and writes 18, or a conversion of it where one succeeds. onnxruntime 1.31 runs up to 26. TensorFlow: tf2onnx 1.17
+is tested on 14 to 18 by its README, refuses 19 ("not supported yet"), and its quantised operators begin with 13.
+"""
 
 
 def check(subject: Subject) -> Iterator[Diagnostic]:
     for index, export in enumerate(subject.spec.export):
         yield from _from_framework(subject, index, export)
         yield from _options(subject, index, export)
+        yield from _opset(subject, index, export)
     yield from _server(subject)
     yield from _archive(subject)
     yield from _end_of_life(subject)
@@ -69,6 +82,17 @@ def _options(subject: Subject, index: int, export: Export) -> Iterator[Diagnosti
     if export.calibrate is not None and export.quantize != "int8-static":
         hint = "add `quantize: int8-static`, or leave `calibrate` out"
         yield _odd(subject, index, "calibrate", "only `quantize: int8-static` is calibrated", hint)
+
+
+def _opset(subject: Subject, index: int, export: Export) -> Iterator[Diagnostic]:
+    framework = subject.spec.training.framework
+    if export.opset is None or export.format != "onnx" or framework not in OPSETS:
+        return
+    first, last = OPSETS[framework]
+    if not first <= export.opset <= last:
+        message = f"a `{framework}` model can't be exported with opset {export.opset}"
+        hint = f"use opset {first} to {last}, or leave `opset` out"
+        yield Diagnostic("AIF348", message, hint, subject.at("export", index, "opset"))
 
 
 def _odd(subject: Subject, index: int, field: str, message: str, hint: str) -> Diagnostic:

@@ -91,6 +91,7 @@ CODES: dict[str, Code] = {
         ("AIF345", "the released run lacks the export that serves"),
         ("AIF346", "a laptop's run released to a cluster"),
         ("AIF347", "an option of another kind of export"),
+        ("AIF348", "an opset that the framework's exporter can't write"),
         ("AIF350", "user code is named but none is given"),
         ("AIF351", "a file that the spec names can't be used"),
         ("AIF352", "requirements that the runtime image lacks"),
@@ -190,6 +191,7 @@ CODES: dict[str, Code] = {
         ("AIF733", "another tool applies this environment"),
         ("AIF734", "a saved plan does not hold any more"),
         ("AIF735", "a file is no saved plan"),
+        ("AIF736", "specs changed while they were read"),
         # 740-749: prune and destroy
         ("AIF740", "too much would be pruned"),
         ("AIF741", "nothing is left"),

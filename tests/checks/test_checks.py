@@ -211,6 +211,30 @@ def test_where_preprocessing_runs(setting: Setting, serve: str, runtime: str, co
     assert [code for code in setting.on_clusters().codes("prod") if code != "AIF390"] == codes
 
 
+@pytest.mark.parametrize(
+    ("framework", "opset", "codes"),
+    [
+        ("pytorch", 17, ["AIF348"]),
+        ("pytorch", 18, []),
+        ("pytorch", 26, []),
+        ("pytorch", None, []),
+        ("tensorflow", 13, []),
+        ("tensorflow", 18, []),
+        ("tensorflow", 19, ["AIF348"]),
+        ("tensorflow", None, []),
+    ],
+)
+def test_opsets(setting: Setting, framework: str, opset: int | None, codes: list[str]) -> None:
+    put(setting, "training.framework", framework)
+    put(setting, "export", [{"name": "onnx", "format": "onnx"} | ({} if opset is None else {"opset": opset})])
+    assert setting.codes() == codes
+
+
+def test_an_opset_is_said_once_where_there_is_none_to_choose(setting: Setting) -> None:
+    put(setting, "export.-", {"name": "script", "format": "torchscript", "opset": 17})
+    assert [code for code in setting.codes() if code != "AIF390"] == ["AIF347"]
+
+
 def release(run: str = "iris-0123456789", format_: str = "onnx", image: str | None = None) -> dict[str, Any]:
     bundle = {"uri": "s3://m/1", "sha256": DIGEST, "format": format_, "size": 1}
     entry = {"run": run, "train": DIGEST, "signature": {}, "exports": {"onnx": bundle}}
@@ -230,7 +254,7 @@ def release(run: str = "iris-0123456789", format_: str = "onnx", image: str | No
     ],
 )  # fmt: skip
 def test_releases(setting: Setting, released: dict[str, Any], environment: str, export: str, codes: list[str]) -> None:
-    put(setting, "export.-", {"name": "other", "format": "onnx", "opset": 17})
+    put(setting, "export.-", {"name": "other", "format": "onnx", "opset": 19})
     put(setting, "serving.export", export)
     setting.release = released
     assert setting.on_clusters().codes(environment) == codes

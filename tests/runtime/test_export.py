@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from aifctl import contract
+from aifctl.checks.compatibility import OPSETS
 from aifctl.runtime import bundle
 from aifctl.runtime.data import Prepared
 from aifctl.runtime.frameworks import load_reference
@@ -193,11 +194,37 @@ def test_preprocessing_that_branches_on_values_can_not_be_traced(tmp_path: Path,
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("opset", OPSETS["pytorch"])
+def test_the_ends_of_what_validate_allows_for_pytorch_are_written(digits_torch: Chain, opset: int) -> None:
+    chain = own(digits_torch)
+    chain.export("edge", "onnx", "pytorch", opset=opset)
+    assert opset_of(chain, "edge") == opset
+    same_as_reference(chain, "edge")
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("opset", OPSETS["tensorflow"])
+def test_the_ends_of_what_validate_allows_for_tensorflow_are_written(digits_tensorflow: Chain, opset: int) -> None:
+    chain = own(digits_tensorflow)
+    chain.export("edge", "onnx", "tensorflow", opset=opset)
+    assert opset_of(chain, "edge") == opset
+    same_as_reference(chain, "edge")
+
+
+def opset_of(chain: Chain, name: str) -> int:
+    import onnx
+
+    model = onnx.load(chain.published(f"export-{name}").path / "model.onnx")
+    (found,) = [each.version for each in model.opset_import if not each.domain]
+    return int(found)
+
+
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("format", "more", "message"),
     [
         ("savedmodel", {}, "`pytorch` can't be exported as `savedmodel`"),
-        ("onnx", {"opset": 17}, "opset 17 can't be written for PyTorch"),
+        ("onnx", {"opset": OPSETS["pytorch"][0] - 1}, "opset 17 can't be written for PyTorch"),
         ("onnx", {"quantize": "int8-static"}, "this runtime can't quantize (`int8-static`) yet"),
     ],
 )
