@@ -90,7 +90,7 @@ class Options:
 
 def local_name(run: Run) -> str:
     """`local-<model>-<digest10>`: never taken for a run of a cluster."""
-    return f"local-{run.name}"
+    return f"{runs.LOCAL}{run.name}"
 
 
 def step_site(site: LocalSite, run: str, attempt: str) -> contract.Site:

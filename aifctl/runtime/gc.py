@@ -170,9 +170,11 @@ def _reached(store: Path, rule: Rule) -> tuple[set[str], list[str]]:
     kept, reading = set(rule.digests), []
     for name in _run_names(store):
         running = locks.is_running(store, name)
-        if name not in rule.runs and not running:
+        if name not in rule.runs and not running and not runs.is_elsewhere(name):
             continue
         record = _record(store, name)
+        if name not in rule.runs and not running and record.state != "running":
+            continue
         kept |= {step.digest for step in record.steps.values() if step.digest is not None}
         if running and any(step.digest is None and step.state in UNDECIDED for step in record.steps.values()):
             reading.append(name)

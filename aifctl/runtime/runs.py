@@ -1,7 +1,8 @@
 """Run manifests, `runs/<run>.json` in a store: what ran, from what, on what, with which results.
 
-A manifest is written whole and atomically: when the run starts, after each step, and at the end. One that says
-`running` while nobody holds the run's lock belongs to a run that was killed: it is shown as `interrupted`.
+A manifest is written whole and atomically: when the run starts, after each step, and at the end. One of a laptop's run
+that says `running` while nobody holds the run's lock belongs to a run that was killed: it is shown as `interrupted`. A
+cluster's run holds no lock of this machine, whatever the store is: what it says stands.
 Everything here raises store.Fault where the store can't be read or written.
 """
 
@@ -28,6 +29,8 @@ from aifctl.runtime.store import Fault, FileEntry, Store
 MANIFEST = 1
 """Version of the manifest."""
 FOLDER = "runs"
+LOCAL = "local-"
+"""How the names of runs begin that `aifctl run` executes on a machine of its own."""
 PACKAGES = (
     "aifctl", "numpy", "pandas", "pyarrow", "scikit-learn", "torch", "lightning", "tensorflow", "keras", "transformers",
     "safetensors", "onnx", "onnxruntime", "onnxscript", "tf2onnx", "mlflow", "fsspec", "xgboost",
@@ -233,8 +236,15 @@ def list_runs(store: Store, model: str | None = None) -> Listing:
 
 
 def _is_dead(store: Store, record: RunRecord) -> bool:
-    """Whether a run that says it is running has nobody who runs it. Of a remote store this machine can't know."""
-    return record.state == "running" and store.local is not None and not locks.is_running(store.local, record.run)
+    """Whether a run that says it is running has nobody who runs it. Of others than its own this machine can't know."""
+    if record.state != "running" or store.local is None or is_elsewhere(record.run):
+        return False
+    return not locks.is_running(store.local, record.run)
+
+
+def is_elsewhere(run: str) -> bool:
+    """Whether a cluster runs it, which takes no locks in a store, even where this machine has mounted it."""
+    return not run.startswith(LOCAL)
 
 
 def _broken(name: str, why: str) -> Diagnostic:
@@ -275,7 +285,7 @@ def find(listing: Listing, name: str) -> RunRecord:
     """The run of this name, or the only one whose name (`local-` may be left out) starts so. Raises Report (AIF849)."""
     exact = [record for record in listing.records if record.run == name]
     found = exact or [
-        r for r in listing.records if r.run.startswith(name) or r.run.removeprefix("local-").startswith(name)
+        r for r in listing.records if r.run.startswith(name) or r.run.removeprefix(LOCAL).startswith(name)
     ]
     if len(found) == 1:
         return found[0]

@@ -54,6 +54,16 @@ class TestPlan:
         found = plan(place, "local-digits-aaaaaaaaaa")
         assert paths(found) == {f"steps/{digests(place, 'digits-b')['tune']}"}
 
+    def test_what_a_running_run_of_a_cluster_reaches_stays(self, place: Place) -> None:
+        """Nobody on this machine holds a lock for it."""
+        store, reached = Store(place.store), digests(place, "digits-b")
+        (record,) = [each for each in runs.list_runs(store).records if each.run.startswith("local-digits-b")]
+        recorder = runs.Recorder(store, replace(record, run="digits-cccccccccc"))
+        recorder.save(state="running")
+        assert paths(plan(place)) == {f"steps/{digests(place, 'digits-a')['train']}"}
+        recorder.save(state="done")
+        assert f"steps/{reached['tune']}" in paths(plan(place))
+
     def test_what_a_release_reaches_stays(self, place: Place) -> None:
         tune = digests(place, "digits-b")["tune"]
         found = plan(place, digests={tune})

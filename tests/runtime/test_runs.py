@@ -180,6 +180,12 @@ class TestList:
         assert lock is not None
         lock.release()
 
+    def test_a_run_of_a_cluster_in_a_mounted_store_goes_on(self, store: Store) -> None:
+        recorder = begin(store, "digits-0123456789")
+        assert runs.list_runs(store).records[0].state == "running"
+        recorder.save(state="interrupted")
+        assert runs.list_runs(store).records[0].state == "interrupted"
+
     def test_a_remote_store(self) -> None:
         store = Store("memory://bucket/models")
         begin(store)
