@@ -50,16 +50,23 @@ def test_every_field_is_told_with_type_and_words(kind: str) -> None:
     assert [row[0] for row in found if len(row) == 5 and not (row[1] and row[3])] == []
 
 
-def test_the_models_words_come_first_and_none_is_left_over() -> None:
-    """A field that has learned to describe itself must lose its note, so that there is one text of each."""
-    silent = {
-        f"{title}.{name}"
-        for kind in json_schema.KINDS
-        for title, schema in classes(kind).items()
-        for name, value in schema["properties"].items()
-        if not value.get("description")
-    }
-    assert set(generate.notes()) == silent
+def test_defaults_units_and_allowed_values_are_told() -> None:
+    text = "".join(FILES[Path(f"docs/reference/{kind}.md")] for kind in ("model", "platform"))
+    told = {row[0]: row for row in rows(text) if len(row) == 5 and row[0] in ("`memory`", "`epochs`", "`timeout`")}
+    assert told["`timeout`"][1:3] == ["duration", "`10m`"]  # the platform's comes last
+    assert told["`epochs`"][1:3] == ["whole number ≥ 1, ≤ 1 000 000", "`1`"]
+    assert "| `memory` | size | `1Gi` |" in text
+    assert "| `roles` | list (≥ 1) of `train`, `serve` | `[train, serve]` |" in text
+    assert "| `pod_security` | `privileged`, `baseline`, `restricted` | `restricted` |" in text
+
+
+@pytest.mark.parametrize("name", generate.TYPES)
+def test_a_word_of_its_own_tells_the_types_limits(name: str) -> None:
+    schema, meaning = generate._schemas()[name], generate.MEANINGS[name]
+    most = schema.get("maxLength")
+    assert most is None or most >= 200 or f"at most {most} " in meaning
+    units = re.findall(r"[A-Za-z]+", schema.get("pattern", "").partition("(")[2].rpartition("(")[2])
+    assert name not in ("Duration", "Size") or (units and all(f"`{unit}`" in meaning for unit in units))
 
 
 def test_every_command_and_option_is_told() -> None:
@@ -94,32 +101,35 @@ def test_links_and_anchors_lead_somewhere() -> None:
 
 
 def test_a_field_of_each_form() -> None:
+    words = {"description": "a | b <c>", "examples": [[1, 2]]}
     schema = {
         "title": "Top",
         "properties": {
             "any": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Inner"}},
-            "few": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+            "few": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}, **words},
             "named": {"type": "object", "patternProperties": {"^a$": {"type": "string"}}},
             "pair": {"type": "array", "prefixItems": [{"type": "number"}, {"type": "string"}]},
             "some": {"anyOf": [{"type": "boolean"}, {"type": "null"}], "default": None},
+            "scale": {"anyOf": [{"type": "number"}, {"type": "integer"}, {"type": "string"}]},
         },
         "required": ["few"],
         "$defs": {"Inner": {"properties": {"deep": {"enum": ["a", 1]}}}},
     }
-    book = generate.Book(schema, {"Top.few": "a | b <c>"})
+    book = generate.Book(schema)
     places = [path for path, _ in book.objects("", schema)]
     assert places == ["", "any.*"]
     properties = schema["properties"]
     assert isinstance(properties, dict)
     assert {name: book.type_of(value) for name, value in properties.items()} == {
         "any": "mapping to [any.*](#any)",
-        "few": "list of whole number ≥ 1",
+        "few": "list (≥ 1) of whole number ≥ 1",
         "named": "mapping to text",
         "pair": "[number, text]",
         "some": "true, false",
+        "scale": "number or text",
     }
     assert book.row("", schema, "few", properties["few"]) == (
-        "| `few` | list of whole number ≥ 1 | required | a \\| b &lt;c> |  |"
+        "| `few` | list (≥ 1) of whole number ≥ 1 | required | a \\| b &lt;c> | `[1, 2]` |"
     )
 
 

@@ -196,10 +196,15 @@ def _missing(finding: _Finding) -> _Said:
 
 def _example(kind: type[BaseModel], path: KeyPath) -> str | None:
     parent = _section_at(kind, path[:-1])
-    field = (
-        next((f for name, f in parent.model_fields.items() if path[-1] in (name, f.alias)), None) if parent else None
-    )
-    return f"such as `{path[-1]}: {field.examples[0]}`" if field is not None and field.examples else None
+    fields = parent.model_fields.items() if parent is not None else ()
+    name, field = next(((name, each) for name, each in fields if path[-1] in (name, each.alias)), (None, None))
+    if parent is None or name is None or field is None:
+        return None
+    from aifctl.spec.field_words import words  # reads sources, which only a finding is worth
+
+    said = words(parent).get(name)
+    examples = said.written if said is not None and said.written else field.examples
+    return f"such as `{path[-1]}: {examples[0]}`" if examples else None
 
 
 def _unknown_value(finding: _Finding) -> _Said:

@@ -28,20 +28,29 @@ DType = Literal["float32", "float64", "float16", "int64", "int32", "int16", "int
 class Source(Section):
     """Where the rows lie; exactly one of path, uri, table, sql, call and step."""
 
-    path: RelativePath | None = Field(None, description="File or folder, relative to the spec.")
-    uri: Annotated[Text, Field(pattern=r"^[a-z][a-z0-9+.-]*://", max_length=2000)] | None = Field(
-        None, description="Any URL that fsspec reads: s3://, gs://, https://, hf:// …"
-    )
-    table: Text | None = Field(None, description="Table of a lakehouse catalogue, with `snapshot`.")
-    sql: Text | None = Field(None, description="Query against the connection of `call`'s kind; with `snapshot`.")
-    call: EntryPoint | None = Field(None, description="Your function that returns the rows.")
-    step: Annotated[Text, Field(pattern=r"^[a-z][a-z0-9-]*\.[A-Za-z_]\w*$")] | None = Field(
-        None, description="Output of one of your own steps, as `step.output`."
-    )
-    sha256: Sha256 | None = Field(None, description="Pin: the content's SHA-256.")
-    version: Text | None = Field(None, description="Pin: object version, ETag or dataset revision.")
-    snapshot: Text | None = Field(None, description="Pin: a table's snapshot.")
-    arguments: dict[Identifier, Scalar] = Field(default_factory=dict, description="Passed to `call`.")
+    path: RelativePath | None = None
+    """File, relative to the spec's folder and inside it. Its content is pinned by itself (large files by `aifctl
+    lock`)."""
+    uri: Annotated[Text, Field(pattern=r"^[a-z][a-z0-9+.-]*://", max_length=2000)] | None = None
+    """URL of a file, of any scheme that fsspec reads: `s3://`, `gs://`, `https://` …; `aifctl lock` pins it.
+    Example: `s3://acme-data/digits.parquet`."""
+    table: Text | None = None
+    """Table of a lakehouse catalogue, pinned by `snapshot`. Not built yet: use `call`. Example: `sales.orders`."""
+    sql: Text | None = None
+    """Query that gives the rows, pinned by `snapshot`. Not built yet: use `call`. Example: `SELECT * FROM orders`."""
+    call: EntryPoint | None = None
+    """Your function that returns the rows as a table; it gets `arguments` by name. Example: `digits.data:load`."""
+    step: Annotated[Text, Field(pattern=r"^[a-z][a-z0-9-]*\.[A-Za-z_]\w*$")] | None = None
+    """Output of one of your own `steps`, as `step.output`. Example: `featurise.table`."""
+    sha256: Sha256 | None = None
+    """Pin: SHA-256 of the file, 64 hex digits. Reading anything else fails. Usually `aifctl lock` keeps the pin."""
+    version: Text | None = None
+    """Pin: the object's version or ETag in its store. Usually `aifctl lock` keeps the pin.
+    Example: `3sL4kqtJlcpXroDTDmJ`."""
+    snapshot: Text | None = None
+    """Pin: the snapshot of a `table` or `sql`. Example: `"8744736658442914487"`."""
+    arguments: dict[Identifier, Scalar] = Field(default_factory=dict)
+    """Arguments of `call`, by name. Example: `{year: 2026}`."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -63,44 +72,54 @@ Columns = Annotated[Text, Field(min_length=1)] | tuple[Annotated[Text, Field(min
 class Feature(Section):
     """One input of the model."""
 
-    type: Literal["tensor", "number", "category", "text", "image"] = Field(
-        description="How the columns become an array."
-    )
-    columns: Columns | None = Field(
-        None,
-        description="Column, list of columns, or a range `p0..p63`; the feature's own name when left out.",
-        examples=["p0..p63"],
-    )
-    dtype: DType = Field("float32", description="Type of the array's elements.")
-    shape: tuple[Annotated[Integer, Field(ge=1)], ...] | None = Field(
-        None, description="Shape of one row, without the batch dimension."
-    )
-    values: tuple[Text | Integer, ...] | None = Field(
-        None, description="Of a category: its known values, in the order of their codes."
-    )
-    tokenizer: Text | None = Field(None, description="Of a text: the tokenizer, as a pinned model name.")
-    size: tuple[Annotated[Integer, Field(ge=1)], Annotated[Integer, Field(ge=1)]] | None = Field(
-        None, description="Of an image: height and width."
-    )
+    type: Literal["tensor", "number", "category", "text", "image"]
+    """How columns become an array: `tensor` and `number` take numbers, `category` gives the code of each value. `text`
+    and `image` are not built yet.
+    Example: `tensor`."""
+    columns: Columns | None = None
+    """Column, list of columns, or a range `p0..p63`; the column of the feature's own name when left out.
+    Example: `p0..p63`."""
+    dtype: DType = "float32"
+    """Type of the array's elements."""
+    shape: tuple[Annotated[Integer, Field(ge=1)], ...] | None = None
+    """Shape of one row, without the batch dimension; it holds as many values as there are columns. Left out: none for
+    one column, else the number of columns.
+    Example: `[8, 8]`."""
+    values: tuple[Text | Integer, ...] | None = None
+    """Of a category: its known values, in the order of their codes 0, 1 …; learned from the data when left out.
+    Example: `[red, green]`."""
+    tokenizer: Text | None = None
+    """Of a text: the tokenizer, as a pinned model's name."""
+    size: tuple[Annotated[Integer, Field(ge=1)], Annotated[Integer, Field(ge=1)]] | None = None
+    """Of an image: height and width in pixels. Example: `[224, 224]`."""
 
 
 class Label(Section):
     """What the model learns to predict."""
 
-    column: Text = Field(description="Column of the label.", examples=["digit"])
-    classes: Annotated[Integer, Field(ge=2)] | None = Field(
-        None, description="Number of classes; learned from the data when left out."
-    )
-    names: tuple[Text, ...] | None = Field(None, description="Names of the classes, in the order of their codes.")
+    column: Text
+    """Column that holds the class or the number to predict; no feature may read it. Example: `digit`."""
+    classes: Annotated[Integer, Field(ge=2)] | None = None
+    """Number of classes; learned from the data when left out. Not for regression. Example: `10`."""
+    names: tuple[Text, ...] | None = None
+    """Names of the classes, in the order of their codes 0, 1 …; what the served model answers with.
+    Example: `[cat, dog]`."""
 
 
 class SplitBy(Section):
-    """How rows are drawn; at most one of them."""
+    """How rows are drawn; exactly one of them."""
 
-    stratify: Text | None = Field(None, description="Column whose shares stay equal in every split.")
-    group: Text | None = Field(None, description="Column whose equal values stay in one split.")
-    time: Text | None = Field(None, description="Column to order by: the earliest rows train, the latest test.")
-    column: Text | None = Field(None, description="Column that names each row's split; then no shares are given.")
+    stratify: Text | None = None
+    """Column whose values occur in the same shares in every split, such as the label of rare classes.
+    Example: `digit`."""
+    group: Text | None = None
+    """Column whose equal values stay in one split, so that no patient is trained on and tested with.
+    Example: `patient`."""
+    time: Text | None = None
+    """Column of numbers or ISO dates to order by: the earliest rows train, the latest test. Nothing is drawn.
+    Example: `sold_at`."""
+    column: Text | None = None
+    """Column that says `train`, `validation` or `test` of each row; then no shares are given. Example: `split`."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -109,13 +128,21 @@ class SplitBy(Section):
 
 
 class Split(Section):
-    """Shares of train, validation and test; they add up to 1."""
+    """Shares of train, validation and test; they add up to 1. Where none is given: 0.8, 0.1 and 0.1."""
 
     train: Annotated[Number, Field(gt=0, le=1)] | None = None
+    """Share of rows to train on, between 0 and 1. Example: `0.8`."""
     validation: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    """Share of rows that training looks at to choose the checkpoint; 0 when another share is given and this one not.
+    Example: `0.1`."""
     test: Annotated[Number, Field(ge=0, lt=1)] | None = None
-    seed: Annotated[Integer, Field(ge=0)] = Field(0, description="Seed of the draw.")
+    """Share of rows that only evaluation and gates see; 0 when another share is given and this one not.
+    Example: `0.1`."""
+    seed: Annotated[Integer, Field(ge=0)] = 0
+    """Seed of the draw: the same seed gives the same rows on every machine."""
     by: SplitBy | None = None
+    """Draw with regard to a column, or take the split from one; plainly at random when left out.
+    Example: `{stratify: digit}`."""
 
     @property
     def shares(self) -> dict[str, float]:
@@ -129,34 +156,54 @@ class Split(Section):
 
 
 class Range(Section):
+    """Bounds of a column's values; empty values are not looked at."""
+
     min: Number | Integer | None = None
+    """Least value, itself allowed; no bound when left out. Example: `0`."""
     max: Number | Integer | None = None
+    """Greatest value, itself allowed; no bound when left out. Example: `16`."""
 
 
 class DataChecks(Section):
     """What must hold of the rows before a GPU-hour is spent."""
 
     min_rows: Annotated[Integer, Field(ge=1)] | None = None
+    """Fewest rows that the whole dataset may have; no bound when left out. Example: `1000`."""
     max_rows: Annotated[Integer, Field(ge=1)] | None = None
-    no_nulls: tuple[Text, ...] = Field((), description="Columns that have a value in every row.")
-    unique: tuple[Text, ...] = Field((), description="Columns without a value that occurs twice.")
-    ranges: dict[Text, Range] = Field(default_factory=dict, description="Column → least and greatest value.")
+    """Most rows that the whole dataset may have; no bound when left out. Example: `10000000`."""
+    no_nulls: tuple[Text, ...] = ()
+    """Columns that must have a value in every row. Example: `[digit]`."""
+    unique: tuple[Text, ...] = ()
+    """Columns in which no value may occur twice. Example: `[id]`."""
+    ranges: dict[Text, Range] = Field(default_factory=dict)
+    """Column of numbers → least and greatest value. Example: `{age: {min: 0, max: 120}}`."""
 
 
 class Dataset(Section):
-    """A named set of rows."""
+    """A named set of rows: where they lie, what the model reads of them, how they are split and checked."""
 
     name: Name
+    """Name of the dataset, unique in the spec: other sections and the lock file call it so."""
     source: Source
-    format: Format | None = Field(
-        None, description="csv, parquet, jsonl, npz …; told from the file's ending when left out."
-    )
-    features: dict[Identifier, Feature] = Field(default_factory=dict, description="The model's inputs by name.")
+    """Where the rows lie: exactly one of `path`, `uri`, `call`, `step`, `table` and `sql`.
+    Example: `{path: data/digits.csv}`."""
+    format: Format | None = None
+    """How the rows are written. Left out: what the file's ending says, parquet for functions and own steps. `tfrecord`,
+    `imagefolder` and `huggingface` are not built yet."""
+    features: dict[Identifier, Feature] = Field(default_factory=dict)
+    """The model's inputs by name, in the order in which the model takes them.
+    Example: `{pixels: {type: tensor, columns: p0..p63, shape: [8, 8]}}`."""
     label: Label | None = None
+    """What is learned; left out for data that only own steps read, or where the `task` has no label.
+    Example: `{column: digit, classes: 10}`."""
     split: Split = Field(default_factory=Split)
+    """How rows are divided into train, validation and test; 0.8, 0.1 and 0.1 at random when left out."""
     checks: DataChecks = Field(default_factory=DataChecks)
-    pinned: Flag = Field(True, description="false: the data is meant to change; every run reads what is there then.")
-    hardware: Hardware | None = Field(None, description="What reading it needs; a small CPU pod by default.")
+    """What must hold of the rows before anything is trained on them; a run whose data breaks it stops there."""
+    pinned: Flag = True
+    """`false`: the data is meant to change, and every run reads what is there then. A `schedule` needs one such."""
+    hardware: Hardware | None = None
+    """What reading it asks of the cluster; 1 CPU core and 2Gi of memory when left out."""
 
     @model_validator(mode="after")
     def _pin_or_not(self) -> Self:

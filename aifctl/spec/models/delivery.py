@@ -88,12 +88,12 @@ Limit = Annotated[
 
 
 class Prune(Section):
-    limit: Limit | None = Field(
-        None,
-        description="Most objects of one model that one apply may delete, a share of them or a number. Left out: half "
-        "of them, or 20 where that is more.",
-        examples=["50%", 20],
-    )
+    """How much one apply may delete."""
+
+    limit: Limit | None = None
+    """Most objects of one model that one apply may delete, a share of them or a number. Left out: half of them, or 20
+    where that is more.
+    Examples: `50%`, `20`."""
 
     def most(self, total: int) -> int:
         """Objects that may be pruned of a unit of `total`."""
@@ -103,12 +103,13 @@ class Prune(Section):
 class Ignored(Section):
     """A field that something else sets. aifctl does not write it where it is set already, and calls it no drift."""
 
-    kind: Kind = Field(description="Kind of the objects.", examples=["Deployment"])
-    name: Text = Field("*", description="Names of the objects; `*` stands for any text.", examples=["iris", "team-*"])
-    path: Annotated[Text, AfterValidator(parse_field)] = Field(
-        description="The field, as plans print it; what is below it is left alone too. `[*]` is every item.",
-        examples=["spec.replicas", "spec.template.spec.containers[*].resources"],
-    )
+    kind: Kind
+    """Kind of the objects; `Kind.group` where two kinds have one name. Example: `Deployment`."""
+    name: Text = "*"
+    """Names of the objects; `*` stands for any text. Examples: `iris`, `team-*`."""
+    path: Annotated[Text, AfterValidator(parse_field)]
+    """The field, as plans print it; what is below it is left alone too. `[*]` is every item.
+    Examples: `spec.replicas`, `spec.template.spec.containers[*].resources`."""
 
     @property
     def field(self) -> FieldPath:
@@ -127,27 +128,24 @@ class Ignored(Section):
 class Apply(Section):
     """How aifctl applies this environment. Nothing of it (but `account`) counts where another tool applies it."""
 
-    replace: tuple[Annotated[Kind, AfterValidator(replaceable)], ...] = Field(
-        (),
-        description="Kinds whose objects may be deleted and made again when a field changed that can't be changed in "
-        "place. None by default: such a change is then refused.",
-        examples=[["Deployment", "Job"]],
-    )
-    prune: Prune = Field(default_factory=Prune, description="How much may be deleted at once.")
-    ignore: tuple[Ignored, ...] = Field(
-        (),
-        description="Fields left to whoever else sets them.",
-        examples=[[{"kind": "Deployment", "path": "spec.replicas"}]],
-    )
-    protect: Flag = Field(False, description="`aifctl destroy` refuses this environment.")
-    timeout: Duration = Field(
-        600.0, description="How long an apply waits for the objects of one model.", examples=["10m"]
-    )
-    account: Name = Field(
-        ACCOUNT,
-        description="ServiceAccount in each tenant's namespace whose rights a tenant's objects are applied with.",
-        examples=[ACCOUNT],
-    )
+    replace: tuple[Annotated[Kind, AfterValidator(replaceable)], ...] = ()
+    """Kinds whose objects may be deleted and made again when a field changed that can't be changed in place. None by
+    default: such a change is then refused. Namespaces, volumes, CRDs and runs never are.
+    Example: `[Deployment, Job]`."""
+    prune: Prune = Field(default_factory=Prune)
+    """How much one apply may delete; half of a model's objects, or 20 where that is more, when left out.
+    Example: `{limit: 25%}`."""
+    ignore: tuple[Ignored, ...] = ()
+    """Fields left to whoever else sets them, such as an autoscaler of another team.
+    Example: `[{kind: Deployment, path: spec.replicas}]`."""
+    protect: Flag = False
+    """`true`: `aifctl destroy` refuses this environment."""
+    timeout: Duration = 600.0
+    """How long an apply waits for the objects of one model to be well; `--timeout` of a command comes before.
+    Example: `15m`."""
+    account: Name = ACCOUNT
+    """ServiceAccount in each tenant's namespace whose rights a tenant's objects are applied with.
+    Example: `aifctl-deployer`."""
 
     def may_replace(self, kind: str, group: str) -> bool:
         return kind in self.replace or f"{kind}.{group}" in self.replace

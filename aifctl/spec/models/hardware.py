@@ -8,15 +8,24 @@ from aifctl.spec.models.section import Cpu, Duration, Flag, Integer, Name, Secti
 
 
 class Hardware(Section):
-    accelerator: Name | None = Field(
-        None, description="Name from the platform's hardware catalogue; CPU when left out.", examples=["nvidia-h100"]
-    )
-    per_node: Annotated[Integer, Field(ge=1, le=1024)] = Field(1, description="Devices on each node.")
-    nodes: Annotated[Integer, Field(ge=1, le=10_000)] = Field(1, description="Nodes that work on the step together.")
-    cpu: Cpu | None = Field(None, description="CPU cores a node.")
-    memory: Size | None = Field(None, description="Memory a node.")
-    spot: Flag = Field(False, description="Run on machines that can be taken away; needs checkpoints.")
-    timeout: Duration | None = Field(None, description="Longest time the step may take.")
+    """What one step asks of the cluster. On a laptop only `timeout` counts: a step takes what the machine has."""
+
+    accelerator: Name | None = None
+    """Accelerator by its name in the platform's catalogue (`hardware`); left out, the step runs on CPUs.
+    Example: `nvidia-h100`."""
+    per_node: Annotated[Integer, Field(ge=1, le=1024)] = 1
+    """Devices on each node, one of the counts that the catalogue offers; counts only with an `accelerator`."""
+    nodes: Annotated[Integer, Field(ge=1, le=10_000)] = 1
+    """Nodes that work on the step together."""
+    cpu: Cpu | None = None
+    """CPU cores on each node, `2` or `500m`. Left out: 2 for training, 1 for the others, 0.25 for gate and register."""
+    memory: Size | None = None
+    """Memory on each node. Left out: 4Gi for training, export and verify, 2Gi for data, own steps and evaluation."""
+    spot: Flag = False
+    """Says that the machines can be taken away at any time; training must then write `checkpoint.every` so often. Which
+    nodes those are says the accelerator's `node_selector`."""
+    timeout: Duration | None = None
+    """Longest time that one attempt at the step may take; no limit of its own when left out. Example: `12h`."""
 
     @property
     def world_size(self) -> int:

@@ -15,24 +15,26 @@ Copied = dict[Text, Any]
 
 
 class PodDefaults(Section):
-    volumes: tuple[Copied, ...] = Field(
-        (), description="Volumes, as Kubernetes writes them.", examples=[[{"name": "ca", "configMap": {"name": "ca"}}]]
-    )
-    volume_mounts: tuple[Copied, ...] = Field(
-        (),
-        description="Mounts of these volumes in every container, as Kubernetes writes them.",
-        examples=[[{"name": "ca", "mountPath": "/etc/ssl/private-ca", "readOnly": True}]],
-    )
-    env: dict[Variable, Text] = Field(
-        default_factory=dict,
-        description="Environment variables; a model's own ones come before.",
-        examples=[{"HTTPS_PROXY": "http://proxy.example:3128"}],
-    )
-    env_from_secrets: tuple[Name, ...] = Field((), description="Secrets whose keys become environment variables.")
-    node_selector: dict[Text, Text] = Field(
-        default_factory=dict, description="Labels of nodes; those of an accelerator come before."
-    )
+    """What every pod of an environment gets: of steps, of drivers of runs, of servers. In no digest of a step."""
+
+    volumes: tuple[Copied, ...] = ()
+    """Volumes, as Kubernetes writes them; which kinds are allowed says `pod_security`.
+    Example: `[{name: ca, configMap: {name: ca}}]`."""
+    volume_mounts: tuple[Copied, ...] = ()
+    """Mounts of these volumes in every container, as Kubernetes writes them.
+    Example: `[{name: ca, mountPath: /etc/ssl/private-ca, readOnly: true}]`."""
+    env: dict[Variable, Text] = Field(default_factory=dict)
+    """Environment variables, name → value; a model's own ones come before.
+    Example: `{HTTPS_PROXY: http://proxy.example:3128}`."""
+    env_from_secrets: tuple[Name, ...] = ()
+    """Secrets whose keys become environment variables, all of them. Example: `[proxy-credentials]`."""
+    node_selector: dict[Text, Text] = Field(default_factory=dict)
+    """Labels that a node must have; those of an accelerator come before. Example: `{pool: ml}`."""
     tolerations: tuple[Copied, ...] = ()
+    """Taints that every pod tolerates, as Kubernetes writes tolerations. Example: `[{key: ml, operator: Exists}]`."""
     image_pull_secrets: tuple[Name, ...] = ()
+    """Secrets of private registries that images are pulled with. Example: `[registry]`."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    annotations: dict[Text, Text] = Field(default_factory=dict, description="Annotations of every pod.")
+    """When a node pulls an image: each time, only when it has none, never."""
+    annotations: dict[Text, Text] = Field(default_factory=dict)
+    """Annotations of every pod. Example: `{sidecar.istio.io/inject: "false"}`."""

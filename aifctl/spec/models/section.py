@@ -20,6 +20,9 @@ SIZE_BYTES = {
     **{unit: 1000**power for power, unit in enumerate(("k", "M", "G", "T", "P"), 1)},
 }
 MILLICORES = re.compile(r"(\d+)m")
+DURATION_PATTERN = r"^(\d+(d|h|m|s|ms))+$"
+SIZE_PATTERN = r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)$"
+"""As JSON Schema has it: editors check by it, loading does by `parse_duration` and `parse_size`."""
 
 
 class Section(BaseModel):
@@ -46,6 +49,22 @@ def parse_size(value: Any) -> int:
     return int(Decimal(match.group(1)) * SIZE_BYTES[match.group(2)])
 
 
+def write_duration(seconds: float) -> str:
+    """`10m` of 600: in the greatest unit that leaves nothing over. What is below a millisecond is rounded."""
+    thousandths = round(seconds * 1000)
+    units = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
+    unit = next((name for name, size in units.items() if thousandths % size == 0), "ms") if thousandths else "s"
+    return f"{thousandths // units.get(unit, 1)}{unit}"
+
+
+def write_size(size: int) -> str:
+    """`1Gi` of 1073741824: in the greatest unit that leaves nothing over, of 1024 or of 1000. Raises ValueError."""
+    for unit in ("Pi", "Ti", "Gi", "Mi", "Ki", "P", "T", "G", "M", "k"):
+        if size % SIZE_BYTES[unit] == 0:
+            return f"{size // SIZE_BYTES[unit]}{unit}"
+    raise ValueError(f"{size} bytes are no whole number of any unit")
+
+
 def parse_cpu(value: Any) -> float:
     """Cores of `2`, `0.5` or `500m`."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 100_000:
@@ -65,12 +84,12 @@ Scalar = Flag | Integer | Number | Text
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(d|h|m|s|ms))+$", "examples": ["5m", "200ms"]}),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["5m", "200ms"]}),
 ]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)$", "examples": ["4Gi"]}),
+    WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN, "examples": ["4Gi"]}),
 ]
 Cpu = Annotated[
     float,
