@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aifctl.cli import completion, output
+from aifctl.cli import arguments, completion, output
 
 RECONCILER = "With --reconciler"
 
@@ -35,7 +35,11 @@ def init(
     ] = None,
     image: Annotated[
         str | None,
-        typer.Option(help="Image with aifctl and Git, pinned by digest.", rich_help_panel=RECONCILER),
+        typer.Option(
+            help="Image with aifctl and Git, best pinned by digest; aif-reconciler of this version, from where the "
+            "platform's images are, when left out.",
+            rich_help_panel=RECONCILER,
+        ),
     ] = None,
     env: Annotated[
         str | None,
@@ -48,6 +52,7 @@ def init(
         ),
     ] = None,
     ref: Annotated[str, typer.Option(help="Branch, tag or commit to follow.", rich_help_panel=RECONCILER)] = "main",
+    interval: Annotated[str, typer.Option(help="Time between two looks at Git.", rich_help_panel=RECONCILER)] = "60s",
     namespace: Annotated[
         str, typer.Option(help="Namespace to run in; inventories are kept there.", rich_help_panel=RECONCILER)
     ] = "aif-system",
@@ -77,11 +82,12 @@ def init(
     Examples:
         aifctl init my-models
         aifctl init wines --framework custom
-        aifctl init --reconciler --repo https://git.example/models --image IMAGE
+        aifctl init --reconciler --repo https://git.example/models
     """
     if reconciler:
-        if repo is None or image is None:
-            raise typer.BadParameter("--reconciler needs --repo and --image")
+        if repo is None:
+            raise typer.BadParameter("--reconciler needs --repo")
+        arguments.seconds(interval, "--interval")
         from aifctl.delivery.installing import Wish, install
 
         wish = Wish(
@@ -90,6 +96,7 @@ def init(
             ref=ref,
             environment=env,
             namespace=namespace,
+            interval=interval,
             admin=admin,
             git_secret=git_secret,
             replicas=replicas,

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aifctl import ir
+from aifctl import __version__, ir
+from aifctl.checks.pods import RESTRICTED
 from aifctl.delivery.files import write_text
 from aifctl.diagnostics import Diagnostic, Report
-from aifctl.render import render_reconciler
+from aifctl.lowering import target
 from aifctl.render.backends.reconciler import Reconciler
+from aifctl.render.bundles import render_reconciler
 from aifctl.render.ownership import is_name
 from aifctl.render.write import OURS
 from aifctl.spec import load
 from aifctl.spec.models.delivery import ACCOUNT
-from aifctl.spec.models.platform import Environment, Platform
+from aifctl.spec.models.platform import Environment, Images, Platform
 
 FOLDER = "reconciler"
+IMAGE = f"aif-reconciler:v{__version__}"
+"""What the workflow of runtime images calls the one with Git, when it is given this version's tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a person asks for. `environment` None: the one that aifctl delivers, if there is just one."""
+    """What a person asks for. `environment` None: the one that aifctl delivers, if there is just one. `image` None:
+    that of this version, from where the platform's other images are."""
 
     repository: str
-    image: str
+    image: str | None = None
     ref: str = "main"
     environment: str | None = None
     namespace: str = ir.SYSTEM_NAMESPACE
@@ -38,7 +45,7 @@ def install(folder: Path, wish: Wish, out: Path | None = None) -> list[Path]:
     """Writes the manifests of the repository in `folder`, in apply order, below `out`/<environment>; their paths.
 
     Files of a former call are replaced. Raises Report: AIF625 (an environment that aifctl does not deliver, a setting
-    that can't be), AIF212, what reading the platform file raises.
+    that can't be, no image), AIF212, what reading the platform file raises.
     """
     platform_file = folder / load.PLATFORM_FILE
     platform = load.ground([folder], [], platform_file).platform if platform_file.is_file() else None
@@ -65,14 +72,39 @@ def _reconciler(platform: Platform | None, wish: Wish) -> Reconciler:
         environment=environment.name if environment is not None else str(wish.environment),
         account=environment.apply.account if environment is not None else ACCOUNT,
         repository=wish.repository,
-        image=wish.image,
+        image=wish.image or _image(platform),
         ref=wish.ref,
         namespace=wish.namespace,
         interval=wish.interval,
         replicas=wish.replicas,
         admin=wish.admin,
         git_secret=wish.git_secret,
+        pods=target.pods(environment.pod_defaults) if environment is not None else ir.PodDefaults(),
+        pod_security=_level(environment),
     )
+
+
+def _image(platform: Platform | None) -> str:
+    """Beside the first image that the platform names."""
+    named = next(_named(platform.spec.images), None) if platform is not None else None
+    if named is None:
+        hint = "name it: `--image`; the platform file has no image whose registry it could come from"
+        raise Report(Diagnostic("AIF625", "there is no image to run the reconciler from", hint))
+    place, slash, _ = re.sub(r"@[^/]*$", "", named).rpartition("/")
+    return f"{place}{slash}{IMAGE}"
+
+
+def _named(images: Images) -> Iterator[str]:
+    for each in (images.serve, *(found.cpu for found in (images.custom, images.pytorch, images.tensorflow))):
+        if each is not None:
+            yield each
+
+
+def _level(environment: Environment | None) -> str:
+    """Pod Security of its namespace: `restricted`, or the environment's where a volume of its pods needs that."""
+    volumes = environment.pod_defaults.volumes if environment is not None else ()
+    strict = all(source in RESTRICTED for volume in volumes for source in volume if source != "name")
+    return "restricted" if environment is None or strict else environment.pod_security
 
 
 def _environment(platform: Platform | None, name: str | None) -> Environment | None:

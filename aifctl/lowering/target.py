@@ -20,11 +20,12 @@ def lower(unit: Unit, platform: Platform | None) -> ir.Target:
         store=store.uri if store is not None else None,
         store_secret=store.credentials if store is not None else None,
         tracking=platform.spec.tracking.mlflow if platform is not None else None,
-        pods=_pods(environment.pod_defaults),
+        pods=pods(environment.pod_defaults),
     )
 
 
-def _pods(given: PodDefaults) -> ir.PodDefaults:
+def pods(given: PodDefaults) -> ir.PodDefaults:
+    """What every pod of an environment gets."""
     return ir.PodDefaults(
         volumes=given.volumes,
         mounts=given.volume_mounts,

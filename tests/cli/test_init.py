@@ -75,9 +75,14 @@ def test_where_no_folder_can_be(tmp_path: Path, inside: Callable[..., Done]) -> 
 
 def test_a_reconciler(tmp_path: Path, inside: Callable[..., Done]) -> None:
     words = ["init", "--reconciler", "--repo", "https://git.example/models", "--env", "lab"]
-    done = inside(tmp_path, *words)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "--reconciler needs --repo and --image" in done.stderr
+    for less, said in (
+        (["init", "--reconciler"], "--reconciler needs --repo"),
+        ([*words, "--interval", "often"], "'often' is no duration"),
+        (words, "error[AIF625]: there is no image"),
+    ):
+        done = inside(tmp_path, *less)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert said in done.stderr
     done = inside(tmp_path, *words, "--image", "registry.example/aifctl:1")
     *files, blank, following = done.stdout.splitlines()
     assert (blank, following) == ("", "next:  kubectl apply --server-side --filename reconciler/lab")

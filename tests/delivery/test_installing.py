@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from aifctl import __version__
 from aifctl.delivery.installing import Wish, install
 from aifctl.diagnostics import Report
 from tests.delivery.repositories import EXAMPLES
@@ -75,6 +77,60 @@ def test_elsewhere(root: Path) -> None:
 )
 def test_what_can_not_be(root: Path, wish: Wish, words: str) -> None:
     assert words in refused(root, wish)
+
+
+IMAGES = """
+  images:
+    pytorch: {cpu: "other.example/aif-pytorch:1"}
+    serve: "registry.example:5000/ml/aif-serve@sha256:%s"
+""" % ("1" * 64)
+
+
+def pod(written: list[Path]) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(written[-1].read_text("utf-8"))["spec"]["template"]["spec"]
+    return found
+
+
+def test_the_image_is_that_of_this_version_from_where_the_platforms_are(root: Path) -> None:
+    platform = yaml.safe_load(PLATFORM)
+    platform["spec"]["images"] = yaml.safe_load(IMAGES)["images"]
+    (root / "platform.yaml").write_text(yaml.safe_dump(platform), "utf-8")
+    image = pod(install(root, replace(WISH, image=None)))["containers"][0]["image"]
+    assert image == f"registry.example:5000/ml/aif-reconciler:v{__version__}"
+    assert pod(install(root, WISH))["containers"][0]["image"] == WISH.image
+
+
+def test_without_a_platforms_images_one_is_named(root: Path) -> None:
+    platform = yaml.safe_load(PLATFORM)
+    del platform["spec"]["images"]
+    (root / "platform.yaml").write_text(yaml.safe_dump(platform), "utf-8")
+    assert refused(root, replace(WISH, image=None)) == "there is no image to run the reconciler from"
+
+
+@pytest.mark.parametrize(
+    ("volume", "level"), [({"configMap": {"name": "ca"}}, "restricted"), ({"hostPath": {"path": "/srv"}}, "privileged")]
+)
+def test_it_gets_the_environments_pod_defaults_and_the_level_that_these_need(
+    root: Path, volume: dict[str, Any], level: str
+) -> None:
+    platform = yaml.safe_load(PLATFORM)
+    (lab,) = [each for each in platform["spec"]["environments"] if each["name"] == "lab"]
+    lab["pod_security"] = "privileged"
+    lab["pod_defaults"] = {
+        "volumes": [{"name": "shared", **volume}],
+        "volume_mounts": [{"name": "shared", "mountPath": "/srv"}],
+        "env": {"PYTHONPATH": "/srv/lib"},
+        "image_pull_secrets": ["registry"],
+    }
+    (root / "platform.yaml").write_text(yaml.safe_dump(platform), "utf-8")
+    written = install(root, replace(WISH, interval="5m"))
+    found = pod(written)
+    assert {"name": "shared", **volume} in found["volumes"]
+    assert {"name": "PYTHONPATH", "value": "/srv/lib"} in found["containers"][0]["env"]
+    assert found["imagePullSecrets"] == [{"name": "registry"}]
+    assert "--interval=5m" in found["containers"][0]["args"]
+    labels = yaml.safe_load(written[0].read_text("utf-8"))["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == level
 
 
 def test_an_environment_that_is_none(root: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from aifctl import ir
 from aifctl.manifest import Manifest
-from aifctl.render import kinds, render_reconciler
+from aifctl.render import kinds
 from aifctl.render.backends.reconciler import ADMIN, Reconciler, git_port
+from aifctl.render.bundles import render_reconciler
 from tests.golden.repository import HERE
 from tests.render import schemas
 
@@ -21,7 +23,26 @@ PLAIN = Reconciler(
     image="registry.example/aifctl@sha256:" + "6" * 64,
     account="aifctl-deployer",
 )
-FULL = replace(PLAIN, admin=True, git_secret="git-credentials", replicas=1, namespace="ml-system", ref="prod")
+DEFAULTS = ir.PodDefaults(
+    volumes=({"name": "ca", "configMap": {"name": "ca"}},),
+    mounts=({"name": "ca", "mountPath": "/etc/ssl/private-ca", "readOnly": True},),
+    variables=(
+        ir.Variable(name="HOME", value="/elsewhere"),
+        ir.Variable(name="HTTPS_PROXY", value="http://proxy.example:3128"),
+        ir.Variable(name="NOTE", value="costs $(MONEY)"),
+        ir.Variable(name="no_proxy", value=".example"),
+    ),
+    secrets=("proxy-credentials",),
+    node_selector={"pool": "system"},
+    tolerations=({"key": "system", "operator": "Exists"},),
+    pull_secrets=("registry",),
+    pull_policy="Always",
+    annotations={"example.org/scrape": "true"},
+)
+FULL = replace(
+    PLAIN, admin=True, git_secret="git-credentials", replicas=1, namespace="ml-system", ref="prod", interval="5m",
+    pods=DEFAULTS,
+)  # fmt: skip
 NAME = "aifctl-reconciler-lab"
 
 
@@ -110,7 +131,7 @@ def test_the_flags_are_those_of_the_command() -> None:
     assert container["command"] == ["python", "-m", "aifctl"]
     assert container["args"] == [
         "reconcile", "--repo=https://git.example/acme/models.git", "--ref=main", "--env=lab", "--interval=60s",
-        "--listen=:8081", "--metrics=:8080", "--namespace=aif-system", "--state=/work",
+        "--listen=:8081", "--metrics=:8080", "--namespace=aif-system", "--state=/aif/work",
     ]  # fmt: skip
 
 
@@ -130,6 +151,63 @@ def test_the_pod_is_hardened() -> None:
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "health"}
     assert all("emptyDir" in volume for volume in found["volumes"])
+    assert not {"imagePullSecrets", "nodeSelector", "tolerations"} & found.keys()
+
+
+def variables(reconciler: Reconciler) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in pod(reconciler)["containers"][0]["env"]}
+
+
+def test_its_pod_gets_what_every_pod_of_the_environment_gets() -> None:
+    found = pod(FULL)
+    (container,) = found["containers"]
+    assert found["imagePullSecrets"] == [{"name": "registry"}]
+    assert found["nodeSelector"] == {"pool": "system"}
+    assert found["tolerations"] == [{"key": "system", "operator": "Exists"}]
+    assert {"name": "ca", "configMap": {"name": "ca"}} in found["volumes"]
+    assert {"name": "ca", "mountPath": "/etc/ssl/private-ca", "readOnly": True} in container["volumeMounts"]
+    assert container["imagePullPolicy"] == "Always"
+    template = of(FULL)["Deployment", NAME].object["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"example.org/scrape": "true"}
+    assert "--interval=5m" in container["args"]
+
+
+def test_a_secret_of_variables_may_be_missing_in_its_namespace() -> None:
+    (source,) = pod(FULL)["containers"][0]["envFrom"]
+    assert source == {"secretRef": {"name": "proxy-credentials", "optional": True}}
+
+
+def test_its_own_variables_come_before_the_environments() -> None:
+    found = variables(FULL)
+    assert found["HOME"] == "/aif/work"
+    assert found["NOTE"] == "costs $$(MONEY)"
+    assert found["GIT_CONFIG_COUNT"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("given", "ways"),
+    [
+        ({"no_proxy": ".example"}, {"no_proxy": ".example,$(KUBERNETES_SERVICE_HOST)"}),
+        ({}, {"NO_PROXY": "$(KUBERNETES_SERVICE_HOST)"}),
+    ],
+)
+def test_a_proxy_can_be_reached_and_is_not_asked_for_the_api_server(
+    given: dict[str, str], ways: dict[str, str]
+) -> None:
+    told = {"HTTPS_PROXY": "http://proxy.example:3128", "ALL_PROXY": "proxy.example", **given}
+    defaults = ir.PodDefaults(variables=tuple(ir.Variable(name=name, value=value) for name, value in told.items()))
+    found = replace(PLAIN, pods=defaults)
+    assert {name: value for name, value in variables(found).items() if name.lower() == "no_proxy"} == ways
+    out = of(found)["NetworkPolicy", NAME].object["spec"]["egress"][1]["ports"]
+    assert {each["port"] for each in out} == {80, 443, 3128, 6443}
+    assert not [name for name in variables(PLAIN) if name.lower() == "no_proxy"]
+
+
+def test_its_namespace_is_as_strict_as_volumes_allow() -> None:
+    levels = [of(each)["Namespace", "aif-system"].object["metadata"]["labels"] for each in (
+        PLAIN, replace(PLAIN, pod_security="baseline"),
+    )]  # fmt: skip
+    assert [each["pod-security.kubernetes.io/enforce"] for each in levels] == ["restricted", "baseline"]
 
 
 @pytest.mark.parametrize(

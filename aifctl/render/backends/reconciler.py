@@ -4,14 +4,18 @@ It holds reading for itself, and writing in its own namespace alone: models' obj
 their tenant's namespace, the platform's as `aifctl-admin`, by impersonation
 (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation). The API server asks for
 the right to impersonate a ServiceAccount by its namespace and name, so it is given by name.
+
+Its pods get the environment's `pod_defaults`. What these name is looked for in the reconciler's own namespace; a Secret
+of variables that is not there is done without.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from aifctl import ir
 from aifctl.render import kinds, ownership, pods
@@ -20,10 +24,13 @@ from aifctl.render.backends.tenancy import KEPT, RBAC
 ADMIN = "aifctl-admin"
 PROBES = 8081
 METRICS = 8080
-WORK = "/work"
+WORK = "/aif/work"
 CREDENTIALS = "/aif/git"
 API_SERVER = (443, 6443)
 """Ports of API servers: of the Service `kubernetes`, and of what is behind it, which a policy sees."""
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+PAST_PROXY = "$(KUBERNETES_SERVICE_HOST)"
+"""The API server as pods reach it, put in by the kubelet: no proxy leads there."""
 SCHEMES = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 HOME = {"HOME": WORK, "TMPDIR": "/tmp", "PYTHONUNBUFFERED": "1"}
 """The root file system is read-only, and the user has no entry in /etc/passwd."""
@@ -39,7 +46,8 @@ KEY = f"ssh -i {CREDENTIALS}/ssh-privatekey -o IdentitiesOnly=yes -o UserKnownHo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
-    """`account` is that of tenants' namespaces; `git_secret` names a Secret with credentials for the repository."""
+    """`account` is that of tenants' namespaces; `git_secret` names a Secret with credentials for the repository;
+    `pod_security` is the level that its namespace enforces, as strict as the volumes of `pods` allow."""
 
     environment: str
     repository: str
@@ -51,6 +59,8 @@ class Reconciler:
     replicas: int = 2
     admin: bool = False
     git_secret: str | None = None
+    pods: ir.PodDefaults = field(default_factory=ir.PodDefaults)
+    pod_security: str = "restricted"
 
     @property
     def name(self) -> str:
@@ -62,7 +72,10 @@ def objects(reconciler: Reconciler) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Template names and what they are filled with."""
     labels = {"app.kubernetes.io/managed-by": ownership.MANAGER, "app.kubernetes.io/part-of": "aifctl"}
     own = {"name": reconciler.name, "namespace": reconciler.namespace, "labels": labels}
-    yield "reconciler/namespace.yaml.j2", {**own, "name": reconciler.namespace, "annotations": KEPT}
+    yield (
+        "reconciler/namespace.yaml.j2",
+        {**own, "name": reconciler.namespace, "annotations": KEPT, "level": reconciler.pod_security},
+    )
     yield from _account({**own, "token": True}, _inside(reconciler), _everywhere(reconciler))
     if reconciler.admin:
         yield from _account({**own, "name": ADMIN, "token": False}, None, _of_admin())
@@ -123,8 +136,9 @@ def _impersonation(account: str) -> kinds.Rule:
 
 
 def _network(reconciler: Reconciler) -> dict[str, Any]:
-    port = git_port(reconciler.repository)
-    return {"metrics": METRICS, "egress_ports": sorted({*API_SERVER, *([port] if port is not None else [])})}
+    git = git_port(reconciler.repository)
+    ports = {*API_SERVER, *_proxy_ports(reconciler.pods), *([git] if git is not None else [])}
+    return {"metrics": METRICS, "egress_ports": sorted(ports)}
 
 
 def git_port(repository: str) -> int | None:
@@ -135,12 +149,31 @@ def git_port(repository: str) -> int | None:
     return SCHEMES["ssh"] if re.match(r"[^/@]+@[^/:]+:", repository) else None
 
 
+def _proxy_ports(defaults: ir.PodDefaults) -> Iterator[int]:
+    for each in defaults.variables:
+        if each.name.lower() in PROXIES:
+            url = urlsplit(each.value if "://" in each.value else f"http://{each.value}")
+            try:
+                yield url.port or SCHEMES.get(url.scheme, SCHEMES["http"])
+            except ValueError:  # no port, and then no proxy either
+                continue
+
+
 def _pod(reconciler: Reconciler) -> dict[str, Any]:
+    defaults = reconciler.pods
     return {
         "replicas": reconciler.replicas,
         "image": reconciler.image,
         "arguments": [pods.literal(each) for each in _arguments(reconciler)],
-        "variables": [*({"name": name, "value": value} for name, value in HOME.items()), *_git(reconciler)],
+        "variables": _variables(reconciler),
+        "environment_sources": [{"secretRef": {"name": name, "optional": True}} for name in defaults.secrets],
+        "pull_policy": defaults.pull_policy,
+        "pull_secrets": [{"name": name} for name in defaults.pull_secrets],
+        "pod_annotations": dict(defaults.annotations),
+        "node_selector": dict(sorted(defaults.node_selector.items())),
+        "tolerations": [dict(each) for each in defaults.tolerations],
+        "default_volumes": [dict(each) for each in defaults.volumes],
+        "default_mounts": [dict(each) for each in defaults.mounts],
         "probes": PROBES,
         "metrics": METRICS,
         "work": WORK,
@@ -163,6 +196,16 @@ def _arguments(reconciler: Reconciler) -> list[str]:
     }
     admin = ["--admin"] if reconciler.admin else []
     return ["reconcile", *(f"--{name}={value}" for name, value in flags.items()), *admin]
+
+
+def _variables(reconciler: Reconciler) -> list[pods.Variable]:
+    """The environment's first: where the home is, and how Git logs in, is not for it to say."""
+    given = {each.name: pods.literal(each.value) for each in reconciler.pods.variables}
+    if any(name.lower() in PROXIES for name in given):
+        names = [name for name in given if name.lower() == "no_proxy"] or ["NO_PROXY"]
+        given |= {name: ",".join(filter(None, (given.get(name), PAST_PROXY))) for name in names}
+    known = {each["name"]: each["value"] for each in _git(reconciler)}
+    return [{"name": name, "value": value} for name, value in {**given, **HOME, **known}.items()]
 
 
 def _git(reconciler: Reconciler) -> list[pods.Variable]:
