@@ -36,6 +36,9 @@ LATE = {"HorizontalPodAutoscaler": 1, "PodDisruptionBudget": 2, "Ingress": 3, "H
 
 TOP = ("apiVersion", "kind", "metadata")
 METADATA = ("name", "generateName", "namespace", "labels", "annotations")
+CRD = "CustomResourceDefinition"
+HOLDERS = frozenset({"Namespace", CRD, "PersistentVolume", "PersistentVolumeClaim"})
+"""Kinds that take others' objects or data along: deleted only by who says so."""
 KEY_LIMIT = 1000
 """Readers give up on a `key:` longer than 1024 characters."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from aifctl import checks, ir, lowering
 from aifctl.diagnostics import Diagnostic, Report, Severity, Where
 from aifctl.manifest import Manifest
-from aifctl.render import render, render_ground
+from aifctl.render.bundles import render, render_ground
 from aifctl.spec import load, source
 from aifctl.spec.load import Repository, Unit
 from aifctl.spec.models.platform import Environment

@@ -49,6 +49,7 @@ def apply(
     lock_timeout: Annotated[
         str, typer.Option("--lock-timeout", help="How long to wait for another applier of the same model.")
     ] = "60s",
+    cache: arguments.Cached = True,
     form: Annotated[output.Output, typer.Option("--output", "-o", help="text or json.")] = output.Output.TEXT,
 ) -> int:
     """Make a cluster what the specs say: create, change, wait, then prune.
@@ -63,8 +64,6 @@ def apply(
         aifctl apply --env prod --wait --timeout 10m --rollback-on-failure
         aifctl apply --plan prod.plan
     """
-    from aifctl.delivery import tree
-
     arguments.meanwhile("aifctl.delivery.applying")
     approved = None
     if plan is not None:
@@ -76,10 +75,8 @@ def apply(
         top = platform.parent if platform is not None else arguments.root()
         paths, env = [top / each for each in approved.paths], approved.environment
         allow_prune = allow_prune or approved.allow_prune
-    loaded = arguments.repository(paths, platform)
-    chosen = arguments.one_environment(loaded, env)
-    rendered = tree.render(loaded, [chosen], complete=arguments.whole(paths, platform))
-    from aifctl.cluster.live import Choices
+    found = arguments.desired(paths, env, platform, cached=cache)
+    from aifctl.cluster.ground import Choices
     from aifctl.cluster.outcome import Options
     from aifctl.delivery import applying, clusters
 
@@ -98,15 +95,15 @@ def apply(
     )
     door = arguments.door(context, kubeconfig)
     if dry_run:
-        clusters.refuse_others(chosen)
-        planned = applying.plan(rendered, door, how)
-        output.show(planned.diagnostics, loaded.texts)
+        clusters.refuse_others(found.environment)
+        planned = applying.plan(found, door, how)
+        output.show(planned.diagnostics, found.repository.texts)
         output.plan(planned, output.View(form))
         return 1 if output.failed(planned.diagnostics) else 0
     progress = output.Progress(sys.stderr, quiet=form is output.Output.JSON)
-    applied = applying.apply(rendered, door, how, progress.tell)
+    applied = applying.apply(found, door, how, progress.tell)
     progress.end()
-    output.show(applied.diagnostics, loaded.texts)
+    output.show(applied.diagnostics, found.repository.texts)
     if form is output.Output.JSON:
         output.as_json(applying.as_json(applied))
     else:

@@ -14,6 +14,7 @@ from aifctl.diagnostics import Diagnostic, Report
 
 if TYPE_CHECKING:
     from aifctl.delivery.clusters import Door
+    from aifctl.delivery.desired import Desired
     from aifctl.spec.load import Repository
     from aifctl.spec.models.platform import Environment
 
@@ -71,6 +72,9 @@ Context = Annotated[
 ]
 Kubeconfig = Annotated[
     str | None, typer.Option("--kubeconfig", help="Kubeconfig file; $KUBECONFIG, then ~/.kube/config when left out.")
+]
+Cached = Annotated[
+    bool, typer.Option("--cache/--no-cache", help="Compile no model of which nothing has changed since the last time.")
 ]
 Timeout = Annotated[
     str | None,
@@ -134,7 +138,7 @@ def environments(loaded: Repository, name: str | None, *, clusters_only: bool = 
 
 
 def one_environment(loaded: Repository, name: str | None) -> Environment:
-    """The named environment, or the only one with a cluster that aifctl applies. Raises Report (AIF620, AIF117)."""
+    """The named environment, or the only one with a cluster that aifctl applies. Raises Report (AIF620, AIF706)."""
     if name is not None:
         return environments(loaded, name, clusters_only=True)[0]
     found = environments(loaded, None, clusters_only=True)
@@ -142,6 +146,20 @@ def one_environment(loaded: Repository, name: str | None) -> Environment:
         return found[0]
     listed = ", ".join(f"`{each.name}`" for each in found) or "none"
     raise Report(Diagnostic("AIF706", f"which environment? with a cluster: {listed}", "choose one with `--env`"))
+
+
+def desired(paths: list[Path] | None, name: str | None, platform: Path | None, *, cached: bool = True) -> Desired:
+    """What one environment should hold; of what is known from an earlier run nothing is compiled. Raises Report."""
+    from aifctl.delivery import desired
+
+    asked = desired.Asked(
+        roots=roots(paths, platform),
+        whole=whole(paths, platform),
+        platform=platform,
+        choose=lambda loaded: one_environment(loaded, name),
+        cached=cached,
+    )
+    return desired.find(asked)
 
 
 def meanwhile(module: str) -> None:

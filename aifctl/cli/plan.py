@@ -30,6 +30,7 @@ def plan(
     ] = False,
     context: arguments.Context = None,
     kubeconfig: arguments.Kubeconfig = None,
+    cache: arguments.Cached = True,
     form: Annotated[
         output.View, typer.Option("--output", "-o", help="text, json (versioned), or markdown for a pull request.")
     ] = output.View.TEXT,
@@ -49,27 +50,26 @@ def plan(
         aifctl plan --against origin/main --output markdown
         aifctl plan --against cluster --env prod --save prod.plan
     """
-    from aifctl.delivery import planning, tree
-
     if against == CLUSTER:
         arguments.meanwhile("aifctl.delivery.applying")
-    loaded = arguments.repository(paths, platform)
-    if against == CLUSTER:
-        rendered = tree.render(
-            loaded, [arguments.one_environment(loaded, env)], complete=arguments.whole(paths, platform)
-        )
+        found = arguments.desired(paths, env, platform, cached=cache)
         from aifctl.delivery import applying
 
         how = applying.How(allow_prune=allow_prune)
-        planned = applying.plan(rendered, arguments.door(context, kubeconfig), how, save, paths or [])
+        planned = applying.plan(found, arguments.door(context, kubeconfig), how, save, paths or [])
+        texts = found.repository.texts
     elif save is not None:
         raise typer.BadParameter("only a plan against a cluster can be saved", param_hint="--save")
     else:
+        from aifctl.delivery import planning, tree
+
+        loaded = arguments.repository(paths, platform)
         rendered = tree.render(
             loaded, arguments.environments(loaded, env, clusters_only=True), complete=arguments.whole(paths, platform)
         )
         planned = planning.plan(rendered, against, out, paths or [])
-    output.show(planned.diagnostics, loaded.texts)
+        texts = loaded.texts
+    output.show(planned.diagnostics, texts)
     output.plan(planned, form)
     if output.failed(planned.diagnostics):
         return 1

@@ -21,7 +21,7 @@ def render(
         bool, typer.Option("--check", help="Write nothing; exit code 2 if the tree is out of date.")
     ] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the manifests instead of writing files.")] = False,
-    cache: Annotated[bool, typer.Option(help="Leave models alone of which nothing has changed since.")] = True,
+    cache: arguments.Cached = True,
     form: Annotated[output.Output, typer.Option("--output", "-o", help="text or json.")] = output.Output.TEXT,
 ) -> int:
     """Compile specs to plain manifests, one object a file, for Git.

@@ -37,15 +37,14 @@ def status(
         aifctl status --env prod --output json
     """
     from aifctl.cli import tables
-    from aifctl.delivery import clusters, tree
+    from aifctl.delivery import clusters
     from aifctl.delivery import status as reading
 
     if watch and (form is output.Output.JSON or not sys.stdout.isatty()):
         raise typer.BadParameter("it draws a table on a terminal; ask again and again for JSON", param_hint="--watch")
-    loaded = arguments.repository(None, platform)
-    environment = arguments.one_environment(loaded, env)
-    compiled = tree.render(loaded, [environment], complete=True).environments[0]
-    git = reading.git_of(compiled, complete=not output.failed(loaded.diagnostics))
+    arguments.meanwhile("aifctl.cluster.client")
+    desired = arguments.desired(None, env, platform)
+    git = reading.git_of(desired)
     door = arguments.door(context, kubeconfig)
 
     async def shown(client: Client, records: Records) -> int:
@@ -56,7 +55,7 @@ def status(
                 screen.update(tables.status(found, tables.columns()), refresh=True)
         return 0
 
-    return clusters.run(environment, door, shown)
+    return clusters.run(desired.environment, door, shown)
 
 
 def _show(found: Status, form: output.Output) -> int:

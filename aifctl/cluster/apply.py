@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from aifctl.cluster import health, planning, prune, writing
 from aifctl.cluster.client import CONNECTIONS
 from aifctl.cluster.errors import ApiError, Unreachable
+from aifctl.cluster.ground import Item
 from aifctl.cluster.inventory import Entry, Inventory, Revision, Unit
-from aifctl.cluster.live import Item
 from aifctl.cluster.outcome import Event, Options, Outcome, Result, Tell
 from aifctl.cluster.planning import Plan, UnitPlan
 from aifctl.cluster.prune import Removal
@@ -89,17 +89,19 @@ class _Unit:
         return self._outcome(unit, Result.FAILED, problem)
 
     def _nothing_to_do(self, unit: UnitPlan) -> Outcome | None:
-        held = unit.inventory.held
-        if unit.wanted is not None and held and held == unit.wanted.tree and not self.options.release_hold:
+        if unit.wanted is not None and unit.inventory.holds(unit.wanted.tree) and not self.options.release_hold:
             hint = "commit a change of this model, or `--release-hold` to try the same again"
             problem = Diagnostic("AIF760", f"{unit.unit} is held: what Git has was rolled back", hint)
             return Outcome(unit=unit.unit, result=Result.HELD, findings=(problem,), tree=unit.wanted.tree)
         if unit.blocked:
             return Outcome(unit=unit.unit, result=Result.REFUSED, findings=unit.findings)
-        settled = not unit.differs and not unit.must_record and not self.options.hold and not self._revives(unit)
-        if not settled or (self.options.wait and unit.wanted is not None):
+        if not self._is_settled(unit) or (self.options.wait and unit.wanted is not None):
             return None
         return Outcome(unit=unit.unit, result=Result.UNCHANGED, tree=unit.wanted.tree if unit.wanted else "")
+
+    def _is_settled(self, unit: UnitPlan) -> bool:
+        """Whether nothing is to be written, neither objects nor the inventory."""
+        return not (unit.differs or unit.must_record or self.options.hold or self._revives(unit))
 
     def _revives(self, unit: UnitPlan) -> bool:
         """Whether the newest revision on record is of a failure, or of another tree with the same objects."""
@@ -109,7 +111,7 @@ class _Unit:
         return last.outcome == "failed"
 
     async def _run(self, unit: UnitPlan) -> Outcome:
-        if not unit.differs and not unit.must_record and not self._revives(unit) and not self.options.hold:
+        if self._is_settled(unit):
             waited = await self._waited(unit)  # asked to wait, with nothing to write
             return self._outcome(unit, Result.FAILED if waited else Result.UNCHANGED, *waited)
         before = unit.inventory
@@ -139,8 +141,9 @@ class _Unit:
 
     async def _applied(self, unit: UnitPlan) -> bool:
         """Stage by stage; what comes after a stage that failed is not sent."""
-        for number in sorted({stage(item.manifest) for item in unit.items}):
-            items = [i for i in unit.items if stage(i.manifest) == number and i.action is not Action.UNCHANGED]
+        changing = [item for item in unit.items if item.action is not Action.UNCHANGED]
+        for number in sorted({stage(item.identity.kind) for item in changing}):
+            items = [item for item in changing if stage(item.identity.kind) == number]
             found = await self._all_sent(unit.unit, items) or await self._not_ready(items)
             self.findings += found
             if found:
@@ -170,7 +173,7 @@ class _Unit:
 
     async def _not_ready(self, items: list[Item]) -> list[Diagnostic]:
         """What the next stages lean on and is not ready in time."""
-        waited = [(i.identity, i.resource) for i in items if i.manifest.kind in LEANT_ON and i.resource is not None]
+        waited = [(i.identity, i.resource) for i in items if i.identity.kind in LEANT_ON and i.resource is not None]
         late = await settle(self.plan.ground.client, waited, SETTLE) if waited else []
         hint = "see its conditions; what leans on it was not sent"
         return [Diagnostic("AIF750", f"{identity} is not ready after {SETTLE:.0f} s", hint) for identity in late]
@@ -186,7 +189,7 @@ class _Unit:
             return _of_conflicts(item, error) or error.finding(str(item.identity))
         except Report as report:
             return report.diagnostics[0]
-        self.written[item.identity] = writing.entry_of(item.manifest, found)
+        self.written[item.identity] = writing.entry_of(item.object, found)
         self._tell(unit, what, item.identity)
         return None
 
@@ -196,7 +199,7 @@ class _Unit:
         awaited = [(item.identity, item.resource) for item in unit.items if item.resource is not None]
         if unmade := [item for item in unit.items if item.resource is None]:
             awaited += [
-                (item.identity, await writing.now_known(self.plan.ground.client, item.manifest)) for item in unmade
+                (item.identity, await writing.now_known(self.plan.ground.client, item.object)) for item in unmade
             ]
         if not awaited:
             return []

@@ -26,7 +26,6 @@ CONNECTIONS = 32
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
 PATIENCE = 20.0
 """Seconds that one request is tried again for when the server is busy, failing or away."""
 FIRST = 3.0

@@ -35,7 +35,6 @@ OVERRULED = PEOPLE | {
     "kubectl", "kubectl-scale", "kubectl-label", "kubectl-annotate", "kubectl-rollout", "rancher", HAND_OVER
 }  # fmt: skip
 """Whose change of a field that we want otherwise is drift, and no conflict."""
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 FieldSet = Mapping[str, Any]
 NOTHING: FieldSet = {}

@@ -98,10 +98,9 @@ class Inventory:
     def by_identity(self) -> dict[Identity, Entry]:
         return {entry.identity: entry for entry in self.entries}
 
-    @property
-    def current(self) -> Revision | None:
-        """The newest revision that went well: what the cluster should be."""
-        return next((r for r in reversed(self.revisions) if r.outcome != "failed"), None)
+    def holds(self, tree: str) -> bool:
+        """Whether that tree failed and was rolled back."""
+        return bool(tree) and self.held == tree
 
     def former(self, number: int | None = None) -> Revision | None:
         """The revision with this number, else the newest good one of another tree than the current one's."""

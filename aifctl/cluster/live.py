@@ -8,201 +8,122 @@ what others set is no drift, and a field of ours is never overlooked.
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 from aifctl.cluster import fields, health, policy, unaided
-from aifctl.cluster.client import APPLY, JSON_PATCH, Client
-from aifctl.cluster.discovery import Resource
+from aifctl.cluster.client import APPLY, JSON_PATCH
 from aifctl.cluster.errors import ApiError, Conflict
 from aifctl.cluster.fields import FieldSet
+from aifctl.cluster.ground import Ground, Item, delivered_by, notes, unit_of
 from aifctl.cluster.inventory import ENDED, Entry, Inventory, Unit
-from aifctl.cluster.policy import Policy
 from aifctl.cluster.snapshot import Live, Snapshot
+from aifctl.cluster.wanted import Object, Wanted
 from aifctl.diagnostics import Diagnostic
-from aifctl.manifest import Identity, Manifest
+from aifctl.manifest import Manifest
 from aifctl.plan.change import Action, Change, FieldChange, Op, show_path
-from aifctl.plan.diff import IMMUTABLE, NOT_PATCHED, environment_of, is_run, model_of
+from aifctl.plan.diff import IMMUTABLE, NOT_PATCHED
 from aifctl.plan.fields import field_changes
-from aifctl.plan.masking import Masking, masking
-from aifctl.render.ownership import ENVIRONMENT, MODEL, TENANT
+from aifctl.render.ownership import ENVIRONMENT
 
-OTHER_TOOLS = {
-    "argocd.argoproj.io/tracking-id": "Argo CD",
-    "kustomize.toolkit.fluxcd.io/name": "Flux",
-    "helm.toolkit.fluxcd.io/name": "Flux",
-}
-"""Labels and annotations of tools that would fight over an object."""
 HAND_OVER = fields.HAND_OVER
 REPLICAS = ("spec", "replicas")
 UNTOLD = frozenset({"apiVersion", "kind", "metadata", "status"})
 SCALABLE = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("argoproj.io", "Rollout")})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A unit as it was compiled. `tree` is the digest of its manifests."""
-
-    unit: Unit
-    manifests: tuple[Manifest, ...]
-    tree: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """What whoever applies has decided."""
-
-    force_conflicts: bool = False
-    confirm_replace: bool = False
-    dry_run: bool = False
-    """Ask the server about new objects too; without it they are simply applied."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One wanted object. `body` is what to send; `force` is set when only people's fields stand against it."""
-
-    manifest: Manifest
-    change: Change
-    resource: Resource | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
-    live: Live | None = None
-    entry: Entry | None = None
-    force: bool = False
-    managed: list[Mapping[str, Any]] | None = None
-    """managedFields to write first: fields of people became ours."""
-    keep_replicas: int | None = None
-    """Replicas to hand over to an autoscaler."""
-    problems: tuple[Diagnostic, ...] = ()
-    """Why it can't be applied."""
-
-    @property
-    def identity(self) -> Identity:
-        return self.manifest.identity
-
-    @property
-    def action(self) -> Action:
-        return self.change.action
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What all comparisons of one plan share."""
-
-    client: Client
-    snapshot: Snapshot
-    policy: Policy
-    choices: Choices
-    wanted: tuple[Wanted, ...]
-    salt: bytes
-    read_only: set[str] = field(default_factory=set)
-    """Identities that were compared without the server's help, for want of the right to ask."""
-    elsewhere: Mapping[Identity, Unit] = field(default_factory=dict)
-    """Homes of objects whose units are not planned here."""
-
-    @cached_property
-    def masks(self) -> Masking:
-        """A value that is secret on either side is masked on both."""
-        ours = (manifest for each in self.wanted for manifest in each.manifests)
-        both = [*ours, *(_without_bookkeeping(live) for live in self.snapshot.objects.values())]
-        return masking(both, both, self.salt)
-
-    @cached_property
-    def namespaces(self) -> frozenset[str]:
-        """Those that this apply creates."""
-        return frozenset(m.name for each in self.wanted for m in each.manifests if m.kind == "Namespace")
-
-    @cached_property
-    def kinds(self) -> frozenset[tuple[str, str]]:
-        """(group, kind) of the CRDs that this apply creates."""
-        specs = (m.object.get("spec") or {} for each in self.wanted for m in each.manifests if _is_crd(m))
-        return frozenset((spec.get("group", ""), (spec.get("names") or {}).get("kind", "")) for spec in specs)
-
-    @cached_property
-    def homes(self) -> Mapping[Identity, Unit]:
-        return ChainMap({m.identity: each.unit for each in self.wanted for m in each.manifests}, {**self.elsewhere})
-
-
-async def compare(ground: Ground, wanted: Wanted, inventory: Inventory) -> list[Item]:
-    """Every object of a unit, in apply order. Raises Unreachable; what the server says no to is the item's problem."""
+def look(snapshot: Snapshot, wanted: Wanted, inventory: Inventory) -> list[Item]:
+    """Every object of a unit beside the live one and the inventory's, in apply order; nothing is compared yet."""
     entries = inventory.by_identity
-    return list(await asyncio.gather(*(_item(ground, m, entries.get(m.identity)) for m in wanted.manifests)))
+    return [
+        Item(
+            wanted=wanted,
+            place=place,
+            change=_change(wanted.unit, each, Action.UNCHANGED),
+            resource=snapshot.resource(each.api_version, each.identity.kind),
+            live=snapshot.objects.get(each.identity),
+            entry=entries.get(each.identity),
+        )
+        for place, each in enumerate(wanted.objects)
+    ]
 
 
-def unit_of(live: Live, environment: str) -> Unit | None:
-    """Whose a live object says it is; None for nobody's of this environment."""
-    labels = (live.get("metadata") or {}).get("labels") or {}
-    if labels.get(ENVIRONMENT) != environment:
-        return None
-    model = labels.get(MODEL, "")
-    return Unit(environment, labels.get(TENANT, "") if model else "", model)
+def is_settled(item: Item) -> bool:
+    """Whether that look says already that nothing is to be done."""
+    if item.live is None or item.resource is None:
+        return False
+    if item.object.run:
+        return item.entry is not None and (item.entry.intent, item.entry.uid) == (item.object.intent, _uid(item.live))
+    return as_we_left_it(item.entry, item.object.intent, item.live)
 
 
-def as_we_left_it(entry: Entry | None, manifest: Manifest, live: Live) -> bool:
+async def compare(ground: Ground, items: Iterable[Item]) -> list[Item]:
+    """What becomes of each. Raises Unreachable, and Report where manifests can't be made any more; what the server says
+    no to is the item's problem."""
+    found = list(items)
+    if all(map(is_settled, found)):
+        return found
+    return list(await asyncio.gather(*(_item(ground, item) for item in found)))
+
+
+def as_we_left_it(entry: Entry | None, intent: str, live: Live) -> bool:
     """Whether neither the manifest nor any field of ours has changed since it was applied."""
     metadata = live["metadata"]
-    if entry is None or entry.uid != metadata.get("uid") or entry.intent != intent(manifest):
+    if entry is None or entry.uid != metadata.get("uid") or entry.intent != intent:
         return False
     if metadata.get("deletionTimestamp"):
         return False
     return entry.resource_version == metadata.get("resourceVersion") or entry.observed == fields.observed(live)
 
 
-def intent(manifest: Manifest) -> str:
-    return manifest.digest[:24]
-
-
-async def _item(ground: Ground, manifest: Manifest, entry: Entry | None) -> Item:
-    live = ground.snapshot.objects.get(manifest.identity)
-    resource = ground.snapshot.resource(manifest)
-    item = Item(manifest=manifest, change=_unchanged(manifest), resource=resource, live=live, entry=entry)
-    if resource is None:
+async def _item(ground: Ground, item: Item) -> Item:
+    if item.resource is None:
         return _of_unknown_kind(ground, item)
-    if is_run(manifest):
-        return await _run(ground, item)
-    if live is None:
-        return await _new(ground, item)
-    if as_we_left_it(entry, manifest, live):
+    if is_settled(item):
         return item
-    if (problem := _foreign(ground, manifest, live)) is not None:
-        return replace(item, change=_refused(manifest, problem), problems=(problem,))
-    if live["metadata"].get("deletionTimestamp"):
+    if item.object.run:
+        return await _run(ground, item)
+    if item.live is None:
+        return await _new(ground, item)
+    if (problem := _foreign(ground, item, item.live)) is not None:
+        return _refused(item, problem)
+    if item.live["metadata"].get("deletionTimestamp"):
         return _leaving(item)
-    return await _existing(ground, item, live)
+    return await _existing(ground, item, item.live)
 
 
 # Objects that are not there
 
 
 def _of_unknown_kind(ground: Ground, item: Item) -> Item:
-    manifest = item.manifest
-    if (manifest.group, manifest.kind) in ground.kinds:
-        return _creating(ground, item, f"new; known to the server once its {manifest.kind} definition is there")
-    if manifest.group in ground.snapshot.discovery.failed:
-        problem = Diagnostic("AIF724", f"{manifest.identity}: the server of group {manifest.group} does not answer")
+    api_version, (group, kind, *_) = item.object.api_version, item.identity
+    if (group, kind) in ground.kinds:
+        return _creating(ground, item, f"new; known to the server once its {kind} definition is there")
+    if group in ground.snapshot.discovery.failed:
+        problem = Diagnostic("AIF724", f"{item.identity}: the server of group {group} does not answer")
     else:
         hint = "install the operator that brings it, or take it out of the environment's `capabilities`"
-        absent = f"the cluster has no {manifest.api_version} {manifest.kind}"
-        problem = Diagnostic("AIF724", f"{manifest.identity}: {absent}", hint)
-    return replace(item, change=_refused(manifest, problem), problems=(problem,))
+        absent = f"the cluster has no {api_version} {kind}"
+        problem = Diagnostic("AIF724", f"{item.identity}: {absent}", hint)
+    return _refused(item, problem)
 
 
 async def _run(ground: Ground, item: Item) -> Item:
     """Created once, never patched; one that was seen to its end is not made again after its time to live."""
-    manifest, live, entry = item.manifest, item.live, item.entry
+    live, entry = item.live, item.entry
     if live is not None:
-        same = entry is None or entry.intent == intent(manifest)
-        return item if same else replace(item, change=_unchanged(manifest, NOT_PATCHED))
+        if (entry is None or entry.uid != _uid(live)) and (problem := _foreign(ground, item, live)) is not None:
+            return _refused(item, problem)
+        same = entry is None or entry.intent == item.object.intent
+        return item if same else _unchanged(item, NOT_PATCHED)
     if entry is not None and entry.observed == ENDED:
-        return replace(item, change=_unchanged(manifest, "has run to its end, and was cleaned up since"))
+        return _unchanged(item, "has run to its end, and was cleaned up since")
     return await _new(ground, item)
 
 
 async def _new(ground: Ground, item: Item) -> Item:
-    reason = "new run" if is_run(item.manifest) else "new"
+    reason = "new run" if item.object.run else "new"
     if item.entry is not None and item.entry.uid:
         reason = "was deleted, not by aifctl"
     item = _creating(ground, item, reason)
@@ -211,8 +132,8 @@ async def _new(ground: Ground, item: Item) -> Item:
     try:
         await _dry_run(ground, item, item.body, force=True)
     except ApiError as error:
-        if error.status == 404 and item.manifest.namespace in ground.namespaces:
-            return _creating(ground, item, f"{reason}; after its namespace {item.manifest.namespace}")
+        if error.status == 404 and item.identity.namespace in ground.namespaces:
+            return _creating(ground, item, f"{reason}; after its namespace {item.identity.namespace}")
         if error.status == 403 and "admission" not in error.message and "cannot patch" in error.message:
             ground.read_only.add(str(item.identity))
             return item
@@ -222,35 +143,36 @@ async def _new(ground: Ground, item: Item) -> Item:
 
 def _creating(ground: Ground, item: Item, reason: str) -> Item:
     whole = FieldChange((), Op.ADD, None, ground.masks.of(item.manifest))
-    change = _change(item.manifest, Action.CREATE, (whole,), reason)
-    return replace(item, change=change, body=policy.normal(item.manifest))
+    return replace(_told(item, Action.CREATE, (whole,), reason), body=policy.normal(item.manifest))
 
 
 # Objects that are there
 
 
-def _foreign(ground: Ground, manifest: Manifest, live: Live) -> Diagnostic | None:
-    """Why a live object is not ours to change."""
-    metadata = live["metadata"]
-    notes = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
-    tool = next((tool for key, tool in OTHER_TOOLS.items() if key in notes), None)
-    if tool is not None:
+def _foreign(ground: Ground, item: Item, live: Live) -> Diagnostic | None:
+    """Why a live object is not ours to change; a run is not ours to take for the wanted one."""
+    if (tool := delivered_by(live)) is not None:
         hint = f"delete it there, or let {tool} deliver this environment (`deliverer` in the platform file)"
-        return Diagnostic("AIF728", f"{manifest.identity} is delivered by {tool}", hint)
-    home = ground.homes[manifest.identity]
-    owner = unit_of(live, home.environment)
-    if owner is None and notes.get(ENVIRONMENT):
-        problem = f"{manifest.identity} belongs to environment {notes[ENVIRONMENT]}"
+        return Diagnostic("AIF728", f"{item.identity} is delivered by {tool}", hint)
+    if unit_of(live, item.wanted.unit.environment) is not None:
+        return None
+    if environment := notes(live).get(ENVIRONMENT):
+        problem = f"{item.identity} belongs to environment {environment}"
         return Diagnostic("AIF728", problem, "two environments that share a cluster need namespaces of their own")
-    return None
+    return not_our_run(item) if item.object.run else None
+
+
+def not_our_run(item: Item) -> Diagnostic:
+    """Its name holds the digest of what is run, so it is no accident; and its result is not to be trusted."""
+    hint = "find out who made it, then delete it: aifctl makes its own"
+    return Diagnostic("AIF728", f"{item.identity} is there already, and was not made by aifctl", hint)
 
 
 def _leaving(item: Item) -> Item:
     live = item.live or {}
     finalizers = ", ".join(live["metadata"].get("finalizers") or ()) or "none"
     hint = "what holds it must let it go; then apply again"
-    problem = Diagnostic("AIF725", f"{item.identity} is being deleted (finalizers: {finalizers})", hint)
-    return replace(item, change=_refused(item.manifest, problem), problems=(problem,))
+    return _refused(item, Diagnostic("AIF725", f"{item.identity} is being deleted (finalizers: {finalizers})", hint))
 
 
 async def _existing(ground: Ground, item: Item, live: Live) -> Item:
@@ -311,8 +233,7 @@ async def _outcome(ground: Ground, item: Item, live: Live, outcome: Live) -> Ite
         reason = "" if found else _why(item, live, before, after)
     if not found and not reason:
         return item
-    change = _change(item.manifest, Action.CHANGE, tuple(found), reason)
-    return replace(item, change=change, keep_replicas=keep)
+    return replace(_told(item, Action.CHANGE, found, reason), keep_replicas=keep)
 
 
 async def _relieved(ground: Ground, item: Item, live: Live, without: Live) -> Live:
@@ -382,7 +303,7 @@ def _contested(item: Item, against: tuple[Conflict, ...]) -> Item:
         hint = "leave it out of the spec, list it under `apply: {ignore: …}` of the environment, or `--force-conflicts`"
         problems.append(Diagnostic("AIF720", f"{item.identity}: `{each.field.lstrip('.')}` is owned by {owner}", hint))
     reason = f"conflict: {', '.join(dict.fromkeys(f'{c.field} of {c.manager}' for c in against))}"
-    return replace(item, change=_change(item.manifest, Action.CHANGE, (), reason), problems=tuple(problems))
+    return replace(_told(item, Action.CHANGE, (), reason), problems=tuple(problems))
 
 
 async def _replacing(ground: Ground, item: Item, live: Live, error: ApiError) -> Item:
@@ -390,11 +311,10 @@ async def _replacing(ground: Ground, item: Item, live: Live, error: ApiError) ->
     item = replace(item, body=policy.normal(manifest))
     found = _told_here(ground, item, live)
     reason = f"replace because {', '.join(_fixed(manifest, found, error))} can't be changed in place"
-    change = _change(manifest, Action.REPLACE, tuple(found), reason)
     problem = _may_not_replace(ground, item, live, reason)
     if problem is None:
         problem = await _can_not_be_made(ground, item)
-    return replace(item, change=change, problems=(problem,) if problem else ())
+    return replace(_told(item, Action.REPLACE, found, reason), problems=(problem,) if problem else ())
 
 
 def _fixed(manifest: Manifest, found: Iterable[FieldChange], error: ApiError) -> list[str]:
@@ -435,7 +355,7 @@ def _compared_here(ground: Ground, item: Item, live: Live) -> Item:
     """Without the server's help: it may not be asked, or can't be before people's fields are ours."""
     found = _told_here(ground, item, live)
     reason = "" if found or item.managed is None else _why(item, live, fields.NOTHING, fields.NOTHING)
-    return replace(item, change=_change(item.manifest, Action.CHANGE, found, reason)) if found or reason else item
+    return _told(item, Action.CHANGE, found, reason) if found or reason else item
 
 
 def _told_here(ground: Ground, item: Item, live: Live) -> list[FieldChange]:
@@ -446,37 +366,34 @@ def _told_here(ground: Ground, item: Item, live: Live) -> list[FieldChange]:
 # Changes
 
 
-def _unchanged(manifest: Manifest, reason: str = "") -> Change:
-    return _change(manifest, Action.UNCHANGED, (), reason)
+def _unchanged(item: Item, reason: str) -> Item:
+    return _told(item, Action.UNCHANGED, (), reason)
 
 
-def _refused(manifest: Manifest, problem: Diagnostic) -> Change:
-    return _change(manifest, Action.CHANGE, (), f"refused ({problem.code})")
+def _refused(item: Item, problem: Diagnostic) -> Item:
+    return replace(_told(item, Action.CHANGE, (), f"refused ({problem.code})"), problems=(problem,))
 
 
 def _failed(item: Item, error: ApiError) -> Item:
     problem = error.finding(str(item.identity))
     action = Action.CREATE if item.live is None else Action.CHANGE
-    change = _change(item.manifest, action, (), f"refused by the API server ({problem.code})")
-    return replace(item, change=change, problems=(problem,))
+    return replace(_told(item, action, (), f"refused by the API server ({problem.code})"), problems=(problem,))
 
 
-def _change(manifest: Manifest, action: Action, found: Iterable[FieldChange], reason: str) -> Change:
+def _told(item: Item, action: Action, found: Iterable[FieldChange], reason: str) -> Item:
+    return replace(item, change=_change(item.wanted.unit, item.object, action, found, reason))
+
+
+def _change(unit: Unit, wanted: Object, action: Action, found: Iterable[FieldChange] = (), reason: str = "") -> Change:
     return Change(
         action=action,
-        identity=manifest.identity,
-        model=model_of(manifest),
-        environment=environment_of(manifest),
+        identity=wanted.identity,
+        model=unit.model,
+        environment=unit.environment,
         fields=tuple(found),
         reason=reason,
     )
 
 
-def _without_bookkeeping(live: Live) -> Manifest:
-    """What may hold a secret: managedFields and status are most of an object."""
-    told = {key: value for key, value in live.items() if key not in ("metadata", "status")}
-    return Manifest({**told, "metadata": {"name": live["metadata"]["name"]}})
-
-
-def _is_crd(manifest: Manifest) -> bool:
-    return manifest.kind == "CustomResourceDefinition"
+def _uid(live: Live) -> str:
+    return str(live["metadata"].get("uid", ""))

@@ -7,18 +7,18 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import NamedTuple
 
 from aifctl.cluster import discovery, health, live, prune, snapshot
 from aifctl.cluster.client import Client
-from aifctl.cluster.inventory import ENDED, Entry, Inventory, Unit
-from aifctl.cluster.live import Choices, Ground, Item, Wanted
+from aifctl.cluster.ground import Choices, Ground, Item
+from aifctl.cluster.inventory import ENDED, Inventory, Unit
 from aifctl.cluster.policy import Policy
 from aifctl.cluster.prune import Pruning, Removal
 from aifctl.cluster.records import Record, Records
+from aifctl.cluster.wanted import Wanted
 from aifctl.diagnostics import Diagnostic, Severity
-from aifctl.manifest import Identity
 from aifctl.plan.change import Action, Change, ChangeSet
-from aifctl.plan.diff import is_run
 from aifctl.render.ownership import SOURCE
 
 
@@ -108,11 +108,13 @@ async def plan(client: Client, records: Records, request: Request) -> Plan:
     """Asks the cluster and changes nothing. Raises ApiError (no right to read), Unreachable."""
     found, (known, damaged) = await asyncio.gather(discovery.discover(client), records.all())
     on_record = tuple(chain.from_iterable(record.inventory.entries for record in _read(known, request)))
-    manifests = list(chain.from_iterable(each.manifests for each in request.wanted))
-    seen = await snapshot.take(client, found, request.environment, manifests, on_record)
+    objects = list(chain.from_iterable(each.objects for each in request.wanted))
+    seen = await snapshot.take(client, found, request.environment, objects, on_record)
+    looks = [_look(seen, request, each, known.get(each.unit)) for each in request.wanted]
+    differing = tuple(look.wanted for look in looks if not all(map(live.is_settled, look.items)))
     salt = request.salt or secrets.token_bytes(16)
-    ground = Ground(client, seen, request.policy, request.choices, request.wanted, salt)
-    planned = await asyncio.gather(*(_unit(ground, request, each, known) for each in request.wanted))
+    ground = Ground(client, seen, request.policy, request.choices, request.wanted, salt, differing)
+    planned = await asyncio.gather(*(_unit(ground, request, look) for look in looks))
     gone = _gone(request, known)
     cap = too_many_gone(request, known, gone)
     left = [_gone_unit(ground, request, known[unit], cap) for unit in gone]
@@ -128,13 +130,14 @@ async def again(plan: Plan, unit: UnitPlan, records: Records) -> UnitPlan:
 
 async def alone(ground: Ground, request: Request, record: Record, wanted: Wanted | None) -> UnitPlan:
     """One unit's plan, from reads of its own objects; `wanted` None for one that is gone from Git."""
-    manifests = wanted.manifests if wanted is not None else ()
+    objects = wanted.objects if wanted is not None else ()
     known = ground.snapshot.discovery
-    seen = await snapshot.single(ground.client, known, manifests, record.inventory.entries)
-    fresh = replace(ground, snapshot=seen)
+    seen = await snapshot.single(ground.client, known, objects, record.inventory.entries)
     if wanted is None:
-        return _gone_unit(fresh, request, record, None)
-    return await _unit(fresh, request, wanted, {wanted.unit: record})
+        return _gone_unit(replace(ground, snapshot=seen), request, record, None)
+    differing = tuple(dict.fromkeys((*ground.differing, wanted)))
+    fresh = replace(ground, snapshot=seen, differing=differing)
+    return await _unit(fresh, request, _look(seen, request, wanted, record))
 
 
 def is_stale(item: Item) -> bool:
@@ -145,7 +148,7 @@ def is_stale(item: Item) -> bool:
     if entry is None or entry.uid != item.live["metadata"]["uid"]:
         return True
     # A run's end must be on record before its time to live is over: else it would be made again.
-    return is_run(item.manifest) and entry.observed != ENDED and health.ended(item.live)
+    return item.object.run and entry.observed != ENDED and health.ended(item.live)
 
 
 def _read(known: Mapping[Unit, Record], request: Request) -> Iterable[Record]:
@@ -154,10 +157,22 @@ def _read(known: Mapping[Unit, Record], request: Request) -> Iterable[Record]:
     return (r for unit, r in known.items() if unit in asked or (request.complete and unit.model not in request.frozen))
 
 
-async def _unit(ground: Ground, request: Request, wanted: Wanted, known: Mapping[Unit, Record]) -> UnitPlan:
-    unit = wanted.unit
-    record = known.get(unit) or Record(inventory=Inventory(unit=unit, platform=request.platform))
-    items = await live.compare(ground, wanted, record.inventory)
+class _Look(NamedTuple):
+    """A unit, its record, and what one look at its objects gives."""
+
+    wanted: Wanted
+    record: Record
+    items: list[Item]
+
+
+def _look(seen: snapshot.Snapshot, request: Request, wanted: Wanted, record: Record | None) -> _Look:
+    known = record or Record(inventory=Inventory(unit=wanted.unit, platform=request.platform))
+    return _Look(wanted, known, live.look(seen, wanted, known.inventory))
+
+
+async def _unit(ground: Ground, request: Request, look: _Look) -> UnitPlan:
+    wanted, record, unit = look.wanted, look.record, look.wanted.unit
+    items = await live.compare(ground, look.items)
     removed = prune.removals(_pruning(ground, unit), record.inventory, frozenset(item.identity for item in items))
     problems = [*_of_another(request, record), *_empty(wanted, record), *_too_many(request, record, removed)]
     return UnitPlan(
@@ -207,7 +222,7 @@ def _of_a_broken_file(request: Request, record: Record, removed: list[Removal]) 
 
 def _empty(wanted: Wanted, record: Record) -> list[Diagnostic]:
     """A compile that gives nothing is a fault far more often than a wish."""
-    if wanted.manifests or not record.inventory.entries:
+    if wanted.objects or not record.inventory.entries:
         return []
     hint = "remove the model's spec to take it away, or use `aifctl destroy`"
     return [Diagnostic("AIF741", f"{wanted.unit} renders no objects, and {len(record.inventory.entries)} are on record",
@@ -242,11 +257,3 @@ def _reduced(ground: Ground) -> list[Diagnostic]:
     hint = "defaults and webhooks are not known so; the right to patch gives the server's own answer"
     message = f"{len(ground.read_only)} objects are compared without the server's dry-run: no right to patch them"
     return [Diagnostic("AIF731", message, hint, severity=Severity.WARNING)]
-
-
-def entries_of(units: Iterable[UnitPlan]) -> list[Entry]:
-    return [entry for unit in units for entry in unit.inventory.entries]
-
-
-def identities(wanted: Wanted) -> frozenset[Identity]:
-    return frozenset(manifest.identity for manifest in wanted.manifests)

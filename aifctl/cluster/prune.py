@@ -13,18 +13,15 @@ from aifctl.cluster import fields
 from aifctl.cluster.client import Client
 from aifctl.cluster.discovery import Resource
 from aifctl.cluster.errors import ApiError
+from aifctl.cluster.ground import delivered_by, notes, unit_of
 from aifctl.cluster.inventory import Entry, Inventory, Unit
-from aifctl.cluster.live import OTHER_TOOLS, unit_of
 from aifctl.cluster.snapshot import Live, Snapshot
 from aifctl.diagnostics import Diagnostic
-from aifctl.manifest import Identity, Manifest
+from aifctl.manifest import HOLDERS, Identity, Manifest
 from aifctl.plan.change import Action, Change, FieldChange, Op
 from aifctl.plan.diff import KEPT, LEFT, SYNC_OPTIONS, is_run
 from aifctl.plan.masking import Masking
 from aifctl.render.ownership import ENVIRONMENT
-
-HOLDERS = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim"})
-"""Kinds that take others' objects or data along: deleted only by who says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +96,15 @@ def _removal(pruning: Pruning, entry: Entry) -> Removal:
 
 def _kept(pruning: Pruning, entry: Entry, live: Live) -> tuple[str, bool] | None:
     """Why a live object is not deleted, and whether its entry stays."""
-    metadata, manifest = live["metadata"], Manifest(live)
-    notes = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
+    metadata, manifest, noted = live["metadata"], Manifest(live), notes(live)
     if entry.uid and metadata.get("uid") != entry.uid:
         return "another object of this name was made since, not by aifctl: left alone", False
     home = pruning.homes.get(entry.identity) or unit_of(live, pruning.unit.environment)
     if home is not None and home != pruning.unit:
         return f"handed over to {home}", False
-    if home is None and notes.get(ENVIRONMENT):
-        return f"handed over to environment {notes[ENVIRONMENT]}", False
-    tool = next((tool for key, tool in OTHER_TOOLS.items() if key in notes), None)
-    if tool is not None:
+    if home is None and noted.get(ENVIRONMENT):
+        return f"handed over to environment {noted[ENVIRONMENT]}", False
+    if (tool := delivered_by(live)) is not None:
         return f"handed over to {tool}", False
     if home is None and not fields.owned(live):
         return "nothing on it says that it is ours: left alone", False
@@ -119,7 +114,7 @@ def _kept(pruning: Pruning, entry: Entry, live: Live) -> tuple[str, bool] | None
         return None if pruning.runs else (LEFT, True)
     if manifest.kind in HOLDERS:
         return None if pruning.holders else (f"a {manifest.kind} is never pruned", True)
-    if not pruning.runs and "Prune=false" in str(notes.get(SYNC_OPTIONS, "")).replace(" ", "").split(","):
+    if not pruning.runs and "Prune=false" in str(noted.get(SYNC_OPTIONS, "")).replace(" ", "").split(","):
         return KEPT, True
     return None
 

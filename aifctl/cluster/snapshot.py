@@ -11,7 +11,8 @@ from aifctl.cluster.client import Client
 from aifctl.cluster.discovery import Discovery, Resource
 from aifctl.cluster.errors import ApiError
 from aifctl.cluster.inventory import Entry
-from aifctl.manifest import Identity, Manifest
+from aifctl.cluster.wanted import Object
+from aifctl.manifest import Identity
 from aifctl.render.ownership import ENVIRONMENT
 
 Live = Mapping[str, Any]
@@ -25,21 +26,21 @@ class Snapshot:
     discovery: Discovery
     objects: Mapping[Identity, Live] = field(default_factory=dict)
 
-    def resource(self, manifest: Manifest) -> Resource | None:
-        return self.discovery.find(manifest.api_version, manifest.kind)
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        return self.discovery.find(api_version, kind)
 
     def resource_of(self, entry: Entry) -> Resource | None:
         return self.discovery.of_kind(entry.identity.group, entry.identity.kind, entry.version)
 
 
 async def take(
-    client: Client, discovery: Discovery, environment: str, wanted: Iterable[Manifest], entries: Iterable[Entry]
+    client: Client, discovery: Discovery, environment: str, wanted: Iterable[Object], entries: Iterable[Entry]
 ) -> Snapshot:
     """Everything that is wanted or on record, as far as it is there. Raises ApiError, Unreachable."""
     places: dict[Identity, Resource] = {}
-    for manifest in wanted:
-        if (resource := discovery.find(manifest.api_version, manifest.kind)) is not None:
-            places[manifest.identity] = resource
+    for each in wanted:
+        if (resource := discovery.find(each.api_version, each.identity.kind)) is not None:
+            places[each.identity] = resource
     known = set()
     for entry in entries:
         if (resource := discovery.of_kind(entry.identity.group, entry.identity.kind, entry.version)) is not None:
@@ -55,9 +56,7 @@ async def take(
     return Snapshot(discovery, found)
 
 
-async def single(
-    client: Client, discovery: Discovery, wanted: Iterable[Manifest], entries: Iterable[Entry]
-) -> Snapshot:
+async def single(client: Client, discovery: Discovery, wanted: Iterable[Object], entries: Iterable[Entry]) -> Snapshot:
     """As `take`, by a read an object: for the few objects of one unit. Raises ApiError, Unreachable."""
     places = dict(_places(discovery, wanted, entries))
     found = await _each(client, list(places), places)
@@ -66,15 +65,15 @@ async def single(
 
 
 def _places(
-    discovery: Discovery, wanted: Iterable[Manifest], entries: Iterable[Entry]
+    discovery: Discovery, wanted: Iterable[Object], entries: Iterable[Entry]
 ) -> Iterator[tuple[Identity, Resource]]:
-    """What is wanted comes last: the version of its manifest counts."""
+    """What is wanted comes last: its version counts."""
     for entry in entries:
         if (resource := discovery.of_kind(entry.identity.group, entry.identity.kind, entry.version)) is not None:
             yield entry.identity, resource
-    for manifest in wanted:
-        if (resource := discovery.find(manifest.api_version, manifest.kind)) is not None:
-            yield manifest.identity, resource
+    for each in wanted:
+        if (resource := discovery.find(each.api_version, each.identity.kind)) is not None:
+            yield each.identity, resource
 
 
 def identity_of(live: Live) -> Identity:

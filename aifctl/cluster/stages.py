@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from aifctl.manifest import Manifest
-
 EARLY = ("Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass", "ClusterRole")
 LEANT_ON = frozenset({"Namespace", "CustomResourceDefinition"})
 """Waited for before anything else of the unit is sent."""
@@ -19,5 +17,5 @@ WORKLOADS = 3
 """Stage of every kind that is not in `STAGES`."""
 
 
-def stage(manifest: Manifest) -> int:
-    return STAGES.get(manifest.kind, WORKLOADS)
+def stage(kind: str) -> int:
+    return STAGES.get(kind, WORKLOADS)

@@ -7,17 +7,17 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aifctl.cluster import discovery, fields, health, live, snapshot
+from aifctl.cluster import discovery, fields, health, snapshot
 from aifctl.cluster.client import APPLY, JSON_PATCH, Client
 from aifctl.cluster.discovery import Resource
 from aifctl.cluster.errors import ApiError
+from aifctl.cluster.ground import Item, unit_of
 from aifctl.cluster.inventory import ENDED, Entry
-from aifctl.cluster.live import HAND_OVER, Item
+from aifctl.cluster.live import not_our_run
 from aifctl.cluster.snapshot import Live
+from aifctl.cluster.wanted import Object
 from aifctl.diagnostics import Diagnostic, Report
-from aifctl.manifest import Manifest
 from aifctl.plan.change import Action
-from aifctl.plan.diff import is_run
 
 TRIES = 3
 SERVED = 10.0
@@ -29,34 +29,34 @@ GONE = 60.0
 async def write(client: Client, item: Item, *, force: bool) -> tuple[str, Live]:
     """Sends one object; what was done (created, changed, replaced) and the object as it is now.
 
-    Raises ApiError, Unreachable, and Report (AIF725) for an object that is to be replaced and does not go.
+    Raises ApiError, Unreachable, and Report: AIF725 for an object that is to be replaced and does not go, AIF728 for a
+    run that somebody else has made meanwhile.
     """
-    resource = item.resource or await now_known(client, item.manifest)
-    manifest = item.manifest
-    path = resource.path(manifest.namespace, manifest.name)
-    if is_run(manifest):
-        return "created", await _created(client, resource, manifest)
+    resource = item.resource or await now_known(client, item.object)
+    path = resource.path(item.identity.namespace, item.identity.name)
+    if item.object.run:
+        return "created", await _created(client, resource, item)
     if item.action is Action.REPLACE:
         await _removed(client, path, item)
         return "replaced", await client.patch(path, APPLY, item.body, _applying(force=False))
     if item.managed is not None:
         await _migrate(client, path)
     if item.keep_replicas is not None:
-        await client.patch(path, APPLY, _replicas(item), {"fieldManager": HAND_OVER, "force": "true"})
+        await client.patch(path, APPLY, _replicas(item), {"fieldManager": fields.HAND_OVER, "force": "true"})
     what = "created" if item.action is Action.CREATE else "changed"
     return what, await client.patch(path, APPLY, item.body, _applying(force=force or item.force))
 
 
-async def now_known(client: Client, manifest: Manifest) -> Resource:
+async def now_known(client: Client, wanted: Object) -> Resource:
     """A kind whose definition this very apply has brought."""
     until = asyncio.get_running_loop().time() + SERVED
     while True:
         found = await discovery.discover(client)
-        resource = found.find(manifest.api_version, manifest.kind)
+        resource = found.find(wanted.api_version, wanted.identity.kind)
         if resource is not None:
             return resource
         if asyncio.get_running_loop().time() > until:
-            raise ApiError(404, "NotFound", f"the cluster has no {manifest.api_version} {manifest.kind} yet")
+            raise ApiError(404, "NotFound", f"the cluster has no {wanted.api_version} {wanted.identity.kind} yet")
         await asyncio.sleep(0.2)
 
 
@@ -81,30 +81,30 @@ async def _removed(client: Client, path: str, item: Item) -> None:
     raise Report(Diagnostic("AIF725", late, hint))
 
 
-def entry_of(manifest: Manifest, found: Live) -> Entry:
+def entry_of(wanted: Object, found: Live) -> Entry:
     """What the inventory keeps of an object as the server answered it."""
     metadata = found["metadata"]
     return Entry(
-        manifest.identity,
-        manifest.api_version.rpartition("/")[2],
+        wanted.identity,
+        wanted.version,
         str(metadata["uid"]),
-        live.intent(manifest),
-        ENDED if is_run(manifest) and health.ended(found) else fields.observed(found),
+        wanted.intent,
+        ENDED if wanted.run and health.ended(found) else fields.observed(found),
         str(metadata["resourceVersion"]),
     )
 
 
 def planned(item: Item) -> Entry:
-    return Entry(item.identity, item.manifest.api_version.rpartition("/")[2])
+    return Entry(item.identity, item.object.version)
 
 
 def known_anew(item: Item) -> Entry | None:
     """The entry of an object that needed no write, where it differs from the one on record."""
     if item.action is not Action.UNCHANGED or item.live is None:
         return None
-    if is_run(item.manifest) and item.entry is not None and item.entry.uid == item.live["metadata"]["uid"]:
+    if item.object.run and item.entry is not None and item.entry.uid == item.live["metadata"]["uid"]:
         return item.entry._replace(observed=ENDED) if health.ended(item.live) else item.entry
-    return entry_of(item.manifest, item.live)
+    return entry_of(item.object, item.live)
 
 
 def _applying(*, force: bool) -> Mapping[str, str]:
@@ -112,9 +112,8 @@ def _applying(*, force: bool) -> Mapping[str, str]:
 
 
 def _replicas(item: Item) -> Mapping[str, Any]:
-    manifest = item.manifest
-    metadata = {"name": manifest.name, "namespace": manifest.namespace}
-    return {"apiVersion": manifest.api_version, "kind": manifest.kind, "metadata": metadata,
+    metadata = {"name": item.identity.name, "namespace": item.identity.namespace}
+    return {"apiVersion": item.object.api_version, "kind": item.identity.kind, "metadata": metadata,
             "spec": {"replicas": item.keep_replicas}}  # fmt: skip
 
 
@@ -128,15 +127,19 @@ def _gone_is_fine() -> Iterator[None]:
             raise
 
 
-async def _created(client: Client, resource: Resource, manifest: Manifest) -> Live:
+async def _created(client: Client, resource: Resource, item: Item) -> Live:
     """A run: made once, and if it is there already it stays as it is."""
+    identity = item.identity
     try:
-        return await client.create(resource.path(manifest.namespace), manifest.object,
+        return await client.create(resource.path(identity.namespace), item.manifest.object,
                                    {"fieldManager": fields.MANAGER, "fieldValidation": "Strict"})  # fmt: skip
     except ApiError as error:
         if error.status != 409 or error.reason != "AlreadyExists":
             raise
-    return await client.get(resource.path(manifest.namespace, manifest.name))
+    there = await client.get(resource.path(identity.namespace, identity.name))
+    if unit_of(there, item.wanted.unit.environment) is None:
+        raise Report(not_our_run(item))
+    return there
 
 
 async def _migrate(client: Client, path: str) -> None:

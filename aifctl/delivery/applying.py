@@ -1,4 +1,4 @@
-"""`aifctl plan --against cluster` and `aifctl apply`: a compiled environment and its cluster."""
+"""`aifctl plan --against cluster` and `aifctl apply`: what an environment should hold, and its cluster."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aifctl.cluster import apply as engine
 from aifctl.cluster import planning as live_planning
 from aifctl.cluster.client import Client
+from aifctl.cluster.ground import Choices
 from aifctl.cluster.inventory import Inventory, Revision, Unit
-from aifctl.cluster.live import Choices, Wanted
 from aifctl.cluster.outcome import Options, Outcome, Result, Tell, failed
 from aifctl.cluster.planning import Plan, Request
 from aifctl.cluster.records import Records
 from aifctl.cluster.wait import Waiter
+from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.watch import Observer
-from aifctl.delivery import clusters, former, saved
+from aifctl.delivery import clusters, saved
 from aifctl.delivery.clusters import Door
-from aifctl.delivery.planning import Planned
+from aifctl.delivery.desired import Desired
 from aifctl.delivery.saved import Saved
-from aifctl.delivery.tree import Rendered, is_known
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.diagnostics.model import errors
 from aifctl.manifest import Manifest
-from aifctl.pipeline import Compiled
 from aifctl.plan.diff import is_run
-from aifctl.plan.steps import plan_steps_of_environments
 from aifctl.render.ownership import ENVIRONMENT
 from aifctl.spec.load import Repository
+
+if TYPE_CHECKING:
+    from aifctl.delivery.planning import Planned
 
 WRITES = ("created", "changed", "replaced", "deleted")
 """What an event may say of an object, in the order in which it is counted."""
@@ -70,54 +71,45 @@ class Applied:
         return failed(self.outcomes) or bool(errors(self.diagnostics))
 
 
-def plan(rendered: Rendered, door: Door, how: How, save: Path | None = None, paths: Sequence[Path] = ()) -> Planned:
-    """The live plan of the one environment that was rendered, kept in a file if one is named. Raises Report."""
-    (compiled,) = rendered.environments
-    asked = _asked(rendered, compiled, replace(how.choices, dry_run=True), how)
+def plan(desired: Desired, door: Door, how: How, save: Path | None = None, paths: Sequence[Path] = ()) -> Planned:
+    """The live plan of an environment, kept in a file if one is named. Raises Report."""
+    asked = _asked(desired, replace(how.choices, dry_run=True), how)
 
     async def act(client: Client, records: Records) -> Plan:
         return await live_planning.plan(client, records, asked)
 
-    found = clusters.run(compiled.environment, door, act)
+    found = clusters.run(desired.environment, door, act)
     _refuse_moved(how.approved, found)
     if save is not None:
-        saved.save(found, save, rendered.repository.root, clusters.commit_of(rendered.repository), paths)
-    return _planned(rendered, compiled, found)
+        saved.save(found, save, desired.repository.root, clusters.commit_of(desired.repository), paths)
+    return _planned(desired, found)
 
 
-def apply(rendered: Rendered, door: Door, how: How, tell: Tell) -> Applied:
-    """Applies the one environment that was rendered. Raises Report where nothing could be begun."""
-    (compiled,) = rendered.environments
-    clusters.refuse_others(compiled.environment)
-    asked = _asked(rendered, compiled, how.choices, how)
-    commit = clusters.commit_of(rendered.repository)
-    timeout = clusters.timeout(compiled.environment, how.options.timeout)
+def apply(desired: Desired, door: Door, how: How, tell: Tell) -> Applied:
+    """Applies an environment. Raises Report where nothing could be begun."""
+    clusters.refuse_others(desired.environment)
+    asked = _asked(desired, how.choices, how)
+    commit = clusters.commit_of(desired.repository)
+    timeout = clusters.timeout(desired.environment, how.options.timeout)
     options = replace(how.options, commit=commit, by=clusters.who(), timeout=timeout)
 
     async def act(client: Client, records: Records) -> Applied:
         found = await live_planning.plan(client, records, asked)
         _refuse_moved(how.approved, found)
         outcomes = await carried_out(client, records, found, options, tell)
-        cluster = Cluster(repository=rendered.repository, client=client, records=records, options=options, tell=tell)
+        cluster = Cluster(repository=desired.repository, client=client, records=records, options=options, tell=tell)
         restored = await _rolled_back(cluster, asked, outcomes) if how.rollback_on_failure else []
         told = [d for outcome in (*outcomes, *(each.outcome for each in restored)) for d in outcome.findings]
-        every = dict.fromkeys((*rendered.diagnostics, *found.problems, *told))
+        every = dict.fromkeys((*desired.diagnostics, *found.problems, *told))
         return Applied(outcomes=tuple(outcomes), restored=tuple(restored), diagnostics=tuple(every), plan=found)
 
-    return clusters.run(compiled.environment, door, act)
+    return clusters.run(desired.environment, door, act)
 
 
 async def carried_out(client: Client, records: Records, plan: Plan, options: Options, tell: Tell) -> list[Outcome]:
     """Applies a plan, with one set of watches for all that waits."""
     async with Observer(client, f"{ENVIRONMENT}={plan.request.environment}") as observer:
         return await engine.apply(plan, records, Waiter(client, observer), options, tell)
-
-
-def request(rendered: Rendered, compiled: Compiled, choices: Choices, how: How) -> Request:
-    """Models whose spec can't even be named might be any: nothing is gone then."""
-    failed = {(compiled.environment.name, name) for name in clusters.frozen(compiled) if name}
-    complete = rendered.complete and is_known(failed, rendered.repository.diagnostics)
-    return clusters.request(compiled, choices, complete=complete, allow_prune=how.allow_prune)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +142,8 @@ async def restore(
 
 def former_wanted(repository: Repository, unit: Unit, revision: Revision, *, any_tree: bool) -> Wanted:
     """A unit as it was compiled at a revision. Raises Report (AIF762, AIF763)."""
+    from aifctl.delivery import former
+
     if not revision.commit:
         hint = "only what was applied from a clean commit can be brought back; `aifctl history` shows which"
         raise Report(Diagnostic("AIF762", f"{unit}: revision {revision.number} has no commit on record", hint))
@@ -185,11 +179,21 @@ async def _rolled_back(cluster: Cluster, asked: Request, outcomes: list[Outcome]
     return found
 
 
-def _asked(rendered: Rendered, compiled: Compiled, choices: Choices, how: How) -> Request:
+def _asked(desired: Desired, choices: Choices, how: How) -> Request:
     """A plan that must be the approved one asks the server of everything, as that one did, under the same salt."""
-    if how.approved is None:
-        return request(rendered, compiled, choices, how)
-    return replace(request(rendered, compiled, replace(choices, dry_run=True), how), salt=how.approved.salt)
+    platform = desired.repository.platform
+    return Request(
+        environment=desired.environment.name,
+        platform=platform.metadata.name if platform is not None else "",
+        wanted=desired.wanted,
+        frozen=desired.frozen,
+        complete=desired.complete,
+        policy=clusters.policy(desired.environment),
+        choices=choices if how.approved is None else replace(choices, dry_run=True),
+        is_idle=desired.is_idle,
+        allow_prune=how.allow_prune,
+        salt=how.approved.salt if how.approved is not None else b"",
+    )
 
 
 def _refuse_moved(approved: Saved | None, found: Plan) -> None:
@@ -198,19 +202,31 @@ def _refuse_moved(approved: Saved | None, found: Plan) -> None:
         raise Report(*moved)
 
 
-def _planned(rendered: Rendered, compiled: Compiled, found: Plan) -> Planned:
-    name = compiled.environment.name
+def _planned(desired: Desired, found: Plan) -> Planned:
+    from aifctl.delivery.planning import Planned
+    from aifctl.plan.steps import plan_steps
+
     runs = [Manifest(live) for live in found.ground.snapshot.objects.values() if is_run(Manifest(live))]
-    steps = plan_steps_of_environments({name: runs}, {name: compiled.manifests})
-    told = (*rendered.diagnostics, *found.findings, *_held(found), *steps.diagnostics)
+    steps = plan_steps(runs, _compiled(found), desired.environment.name)
+    told = (*desired.diagnostics, *found.findings, *_held(found), *steps.diagnostics)
     return Planned(found.changes, steps.runs, told)
+
+
+def _compiled(found: Plan) -> Iterable[Manifest]:
+    """What was compiled; of a unit that is as it should be, what lives."""
+    differing = {each.unit for each in found.ground.differing}
+    for item in (item for unit in found.units for item in unit.items):
+        if item.wanted.unit in differing or item.live is None:
+            yield item.manifest
+        else:
+            yield Manifest(item.live)
 
 
 def _held(found: Plan) -> Iterable[Diagnostic]:
     """Units whose changes an apply would not make."""
     hint = "commit a change of this model, or `aifctl apply --release-hold` to try the same again"
     for each in found.units:
-        if each.wanted is not None and each.inventory.held == each.wanted.tree:
+        if each.wanted is not None and each.inventory.holds(each.wanted.tree):
             message = f"{each.unit} is held: what Git has was rolled back, an apply leaves it alone"
             yield Diagnostic("AIF760", message, hint, severity=Severity.WARNING)
 

@@ -1,4 +1,4 @@
-"""What a former render read and wrote: models of which none of that has changed since need not be compiled again.
+"""What a former run read and made: models of which none of that has changed since need not be compiled again.
 
 A file below `.aif/cache/` of the repository, an entry a spec file. An entry holds while everything it was made of and
 made is as it was: aifctl itself and its libraries, the platform file, the environments asked for, each file and folder
@@ -26,6 +26,8 @@ from typing import Any
 from aifctl import __version__, resources
 from aifctl.digest import IGNORED_FOLDERS, IGNORED_NAMES, IGNORED_SUFFIXES
 from aifctl.render.write import TEMPORARY, Written
+from aifctl.spec.files import Chosen
+from aifctl.spec.paths import shown
 
 FORMAT = 1
 FOLDER = ".aif/cache"
@@ -55,22 +57,26 @@ class Entry:
     folders: tuple[str, ...] = ()
     """Of the models, and those below them that are there."""
     files: tuple[str, ...] = ()
+    units: tuple[Any, ...] = ()
+    """Of an apply: (unit, digest of its manifests, rows of its objects)."""
     stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a render reads and writes. `request` tells requests apart that one repository gets in turn."""
+    """Where a run reads and writes. `request` tells requests apart that one repository gets in turn, and `purpose` what
+    they are for."""
 
     root: Path
     out: Path
     platform: Path | None
     request: str = ""
+    purpose: str = "render"
 
     @property
     def file(self) -> Path:
         name = blake2b(f"{self.out.absolute()}\0{self.request}".encode(), digest_size=6).hexdigest()
-        return self.root / FOLDER / f"render-{name}"
+        return self.root / FOLDER / f"{self.purpose}-{name}"
 
 
 @dataclass(slots=True)
@@ -87,6 +93,17 @@ class Cache:
     @property
     def specs(self) -> set[str]:
         return {json.loads(name) for name in self.lines}
+
+    def split(self, chosen: Chosen) -> tuple[list[Entry], Chosen]:
+        """What is known of these files, and those of which nothing is."""
+        hits, rest = [], []
+        for path, named in chosen:
+            entry = self.entry(shown(path, self.place.root), named)
+            if entry is not None:
+                hits.append(entry)
+            else:
+                rest.append((path, named))
+        return hits, rest
 
     def entry(self, spec: str, named: bool) -> Entry | None:
         """What was made of this spec file, if the same would be made again."""
@@ -117,6 +134,14 @@ class Cache:
         if above not in self.safe:
             self.safe[above] = self._is_safe(above) and not os.path.islink(f"{self.place.out}/{above}")  # noqa: PTH114
         return self.safe[above]
+
+
+def clash(entries: Iterable[Entry]) -> bool:
+    """Whether two models have one name, or two objects are one."""
+    found = list(entries)
+    names = [name for entry in found for name in entry.models if name]
+    objects = [each for entry in found for each in entry.objects]
+    return len(set(names)) < len(names) or len(set(objects)) < len(objects)
 
 
 def read(place: Place) -> Cache:

@@ -8,24 +8,24 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from aifctl import digest
 from aifctl.cluster import access
 from aifctl.cluster.client import PATIENCE, Client
 from aifctl.cluster.errors import ApiError, Unreachable
 from aifctl.cluster.inventory import Unit
-from aifctl.cluster.live import Choices, Wanted
-from aifctl.cluster.planning import Request
 from aifctl.cluster.policy import Policy
 from aifctl.cluster.records import Records
+from aifctl.cluster.wanted import Wanted
+from aifctl.cluster.wanted import wanted as made
 from aifctl.diagnostics import Diagnostic, Report
-from aifctl.manifest import Manifest
-from aifctl.pipeline import Compiled
 from aifctl.spec import git
 from aifctl.spec.load import Repository
 from aifctl.spec.models.platform import Environment
 from aifctl.spec.paths import shown
+
+if TYPE_CHECKING:
+    from aifctl.pipeline import Compiled
 
 Result = TypeVar("Result")
 
@@ -82,22 +82,6 @@ def refuse_others(environment: Environment) -> None:
         raise Report(Diagnostic("AIF733", message, hint))
 
 
-def request(compiled: Compiled, choices: Choices, *, complete: bool, allow_prune: bool = False) -> Request:
-    """What the environment should hold, unit by unit. `complete`: every model of the repository was compiled."""
-    name = compiled.environment.name
-    return Request(
-        environment=name,
-        platform=compiled.repository.platform.metadata.name if compiled.repository.platform is not None else "",
-        wanted=tuple(wanted(compiled)),
-        frozen=frozenset(frozen(compiled)),
-        complete=complete,
-        policy=policy(compiled.environment),
-        choices=choices,
-        is_idle=idle(compiled.repository),
-        allow_prune=allow_prune,
-    )
-
-
 def idle(repository: Repository) -> Callable[[str], bool]:
     """Whether a path of the repository is a file that holds no spec (`Request.is_idle`)."""
     specs = {shown(document.path, repository.root) for document in repository.documents}
@@ -107,19 +91,9 @@ def idle(repository: Repository) -> Callable[[str], bool]:
 def wanted(compiled: Compiled) -> Iterable[Wanted]:
     name = compiled.environment.name
     if compiled.grounded and compiled.ground:
-        yield unit(Unit(name), compiled.ground)
+        yield made(Unit(name), compiled.ground)
     for model in compiled.models:
-        yield unit(Unit(name, model.bundle.tenant, model.bundle.model), model.manifests)
-
-
-def unit(key: Unit, manifests: Iterable[Manifest]) -> Wanted:
-    found = tuple(manifests)
-    return Wanted(unit=key, manifests=found, tree=tree_of(found))
-
-
-def tree_of(manifests: Iterable[Manifest]) -> str:
-    """Digest of a unit's manifests, whatever their order."""
-    return digest.of_value(sorted(manifest.digest for manifest in manifests))
+        yield made(Unit(name, model.bundle.tenant, model.bundle.model), model.manifests)
 
 
 def frozen(compiled: Compiled) -> Iterable[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aifctl.delivery import cache
-from aifctl.delivery.cache import Cache, Entry, Place
+from aifctl.delivery.cache import Cache, Entry, Place, clash
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.render.write import Scope, Written, check, write
 from aifctl.spec.files import Chosen, files, find_platform, root_of
@@ -72,7 +72,7 @@ def render(request: Request, tell: Tell) -> Outcome:
     AIF521 when a process of ours is killed.
     """
     work = _sorted(request)
-    if work.hits and not work.rest and not work.missing and work.is_grounded and not _clash(work.remembered):
+    if work.hits and not work.rest and not work.missing and work.is_grounded and not clash(work.remembered):
         return _unchanged(work)
     return _changed(work, tell) or _all_at_once(work, tell)
 
@@ -119,14 +119,8 @@ def _sorted(request: Request) -> _Work:
     place = Place(root=root, out=request.out or root, platform=platform, request=request.name or "")
     known = cache.read(place) if request.cached else Cache(place, "")
     base = known.entry(cache.GROUND, False) if request.whole else None
-    work = _Work(request, place, known, began, missing, base=base)
-    for path, named in chosen:
-        entry = work.known.entry(shown(path, root), named)
-        if entry is not None:
-            work.hits.append(entry)
-        else:
-            work.rest.append((path, named))
-    return work
+    hits, rest = known.split(chosen)
+    return _Work(request, place, known, began, missing, hits, rest, base)
 
 
 def _unchanged(work: _Work) -> Outcome:
@@ -159,7 +153,7 @@ def _changed(work: _Work, tell: Tell) -> Outcome | None:
     keep = request.cached and not request.dry and not ground.diagnostics
     with _crew(Worker(ground, environments, work.place, work.began), work) as crew:
         parts: list[Part] = crew.share("compile", _pieces(work.rest, crew.count))
-        if any(part.clashes for part in parts) or _clash([*work.remembered, base.entry, *_entries(parts)]):
+        if any(part.clashes for part in parts) or clash([*work.remembered, base.entry, *_entries(parts)]):
             return None
         found = _findings(work, ground, parts, base)
         if not found and not work.hits and not any(part.documents for part in parts):
@@ -230,13 +224,6 @@ def _pieces(chosen: Chosen, count: int) -> list[Chosen]:
 
 
 # The whole
-
-
-def _clash(entries: list[Entry]) -> bool:
-    """Whether two models have one name, or two objects are one."""
-    names = [name for entry in entries for name in entry.models if name]
-    objects = [each for entry in entries for each in entry.objects]
-    return len(set(names)) < len(names) or len(set(objects)) < len(objects)
 
 
 def _findings(work: _Work, ground: Repository, parts: list[Part], base: Ground) -> tuple[Diagnostic, ...]:

@@ -18,10 +18,9 @@ from aifctl.cluster.snapshot import Live, Snapshot
 from aifctl.cluster.standing import Git, Standing
 from aifctl.cluster.wait import Waiter, trouble_of, with_log
 from aifctl.cluster.watch import Observer
-from aifctl.delivery import clusters
+from aifctl.delivery.desired import Desired
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.manifest import Identity, Manifest
-from aifctl.pipeline import Compiled
 from aifctl.plan.diff import is_run
 from aifctl.render.ownership import ENVIRONMENT
 from aifctl.spec.schema import did_you_mean
@@ -48,10 +47,10 @@ class Status:
         return not self.problems and well and State.FAILED not in runs
 
 
-def git_of(compiled: Compiled, *, complete: bool) -> Git:
+def git_of(desired: Desired) -> Git:
     """What Git has, for the comparison with what was applied."""
-    trees = {wanted.unit: wanted.tree for wanted in clusters.wanted(compiled)}
-    return Git(trees=trees, broken=frozenset(clusters.frozen(compiled)), complete=complete)
+    trees = {wanted.unit: wanted.tree for wanted in desired.wanted}
+    return Git(trees=trees, broken=desired.frozen, complete=desired.complete)
 
 
 async def status(client: Client, records: Records, git: Git | None, names: Sequence[str] = ()) -> Status:

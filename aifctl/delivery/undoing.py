@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from aifctl.cluster import discovery, prune, snapshot
 from aifctl.cluster.client import Client
+from aifctl.cluster.ground import Choices, Ground
 from aifctl.cluster.inventory import Revision
-from aifctl.cluster.live import Choices, Ground
 from aifctl.cluster.outcome import Options, Outcome, Tell, failed
 from aifctl.cluster.planning import Plan, Request, UnitPlan
 from aifctl.cluster.prune import Pruning

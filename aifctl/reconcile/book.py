@@ -152,9 +152,9 @@ class Book:
             return State.FAILED, work.problem
         if work.frozen is not None and work.wanted is None:
             return State.FROZEN, work.frozen
-        if inventory is not None and work.wanted is not None and inventory.held == work.wanted.tree:
+        if inventory is not None and work.wanted is not None and inventory.holds(work.wanted.tree):
             return State.HELD, Diagnostic(
-                "AIF760", f"{work.unit} is held: this tree failed before and was rolled back",
+                "AIF760", f"{work.unit} is held: what Git has was rolled back",
                 "commit a change of this model, or `aifctl apply --release-hold` to try the same again",
             )  # fmt: skip
         return None

@@ -22,14 +22,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from aifctl.cluster.inventory import Unit
-from aifctl.cluster.live import Wanted, intent
+from aifctl.cluster.wanted import Object, Wanted, wanted
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.diagnostics.model import errors
 from aifctl.manifest import Identity, Manifest
-from aifctl.plan.diff import is_run
 from aifctl.spec.models.platform import Environment
 
 MODEL_LIMIT = 60.0
@@ -37,15 +36,6 @@ MODEL_LIMIT = 60.0
 LINE = 1 << 28
 """Bytes that one unit may need."""
 OF_INTEREST = {"name", "roles", "cluster", "namespace", "deliverer", "apply"}
-
-
-class Object(NamedTuple):
-    """What must be known of a wanted object without unpacking it."""
-
-    identity: Identity
-    api_version: str
-    intent: str
-    run: bool
 
 
 @dataclass(frozen=True)
@@ -62,8 +52,12 @@ class Packed:
         return {each.identity: each for each in self.objects}
 
     def unpacked(self) -> Wanted:
-        found = json.loads(zlib.decompress(self.data))
-        return Wanted(unit=self.unit, manifests=tuple(Manifest(each) for each in found), tree=self.tree)
+        """Unpacks when its manifests are asked for, and keeps them: for one look at the cluster only."""
+
+        def make() -> tuple[Manifest, ...]:
+            return tuple(map(Manifest, json.loads(zlib.decompress(self.data))))
+
+        return Wanted(unit=self.unit, tree=self.tree, objects=self.objects, make=make)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,11 +198,11 @@ def _told(mirror: Path, commit: str, name: str, folder: Path) -> Iterator[dict[s
         if model is not None:
             kept.add(unit.document.key)
             bundle = model.bundle
-            yield _row(clusters.unit(Unit(name, bundle.tenant, bundle.model), model.manifests))
+            yield _row(wanted(Unit(name, bundle.tenant, bundle.model), model.manifests))
     ground, problems = pipeline.compile_ground(repository, environment)
     found += problems
     if ground:
-        yield _row(clusters.unit(Unit(name), ground))
+        yield _row(wanted(Unit(name), ground))
     findings = pipeline.finish(repository, found)
     is_idle = clusters.idle(repository)
     broken = [document for document in repository.documents if document.key not in kept]
@@ -264,11 +258,11 @@ def _limited(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _row(wanted: Wanted) -> dict[str, Any]:
-    objects = [[*m.identity, m.api_version, intent(m), is_run(m)] for m in wanted.manifests]
-    text = json.dumps([m.object for m in wanted.manifests], separators=(",", ":")).encode()
+def _row(unit: Wanted) -> dict[str, Any]:
+    objects = [[*identity, *rest] for identity, *rest in unit.objects]
+    text = json.dumps([m.object for m in unit.manifests], separators=(",", ":")).encode()
     data = base64.b64encode(zlib.compress(text)).decode()
-    return {"what": "unit", "unit": list(wanted.unit), "tree": wanted.tree, "objects": objects, "data": data}
+    return {"what": "unit", "unit": list(unit.unit), "tree": unit.tree, "objects": objects, "data": data}
 
 
 def _of_file(findings: Iterable[Diagnostic], file: str) -> list[Diagnostic]:

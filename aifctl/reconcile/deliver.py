@@ -10,14 +10,15 @@ from aifctl.cluster import apply as engine
 from aifctl.cluster import discovery, fields, planning
 from aifctl.cluster.client import OURSELVES, Account, Client
 from aifctl.cluster.discovery import Discovery
+from aifctl.cluster.ground import Choices, Ground
 from aifctl.cluster.inventory import Inventory, Unit
-from aifctl.cluster.live import Choices, Ground, Wanted
 from aifctl.cluster.outcome import Event, Options, Outcome, Result
 from aifctl.cluster.planning import Plan, Request, UnitPlan
 from aifctl.cluster.policy import Policy
 from aifctl.cluster.records import Records
 from aifctl.cluster.snapshot import Snapshot
 from aifctl.cluster.wait import Waiter
+from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.watch import Observer
 from aifctl.diagnostics import Diagnostic, Severity
 from aifctl.manifest import Identity
@@ -80,7 +81,7 @@ class Deliverer:
         """Raises ApiError, Unreachable, Report."""
         record = await self.records.one(work.unit)
         inventory = record.inventory
-        if inventory.suspended or (work.wanted is not None and inventory.held == work.wanted.tree):
+        if inventory.suspended or (work.wanted is not None and inventory.holds(work.wanted.tree)):
             state = State.SUSPENDED if inventory.suspended else State.HELD
             return Delivered(state=state, inventory=inventory)
         if work.wanted is None and not record.version:

@@ -10,10 +10,10 @@ import time
 import traceback
 from collections.abc import Awaitable
 
-from aifctl.cluster import access
 from aifctl.cluster.client import Client
 from aifctl.cluster.errors import ApiError, Unreachable
 from aifctl.cluster.records import Records
+from aifctl.delivery import clusters
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.reconcile import compiling
 from aifctl.reconcile.compiling import Compilation
@@ -68,14 +68,7 @@ class Reconciler:
             if await self._stopped(self._pause()):
                 return 0
         assert self.compilation is not None
-        context = self.settings.door.context
-        if context is None and self.compilation.environment.cluster is not None:
-            context = self.compilation.environment.cluster.context
-
-        def find() -> access.Access:
-            return access.find(context, self.settings.door.kubeconfig)
-
-        async with Client(find(), patience=self.settings.door.patience, reload=find) as client:
+        async with clusters.connected(self.compilation.environment, self.settings.door) as (client, _):
             return await self._led(client)
 
     # Git

@@ -3,7 +3,3 @@
 Reads template files and nothing else; `tree` names the files, and `write` is the one module that writes them. Never
 sees a spec. Every finding is a Diagnostic AIF5xx inside a Report.
 """
-
-from aifctl.render.bundles import RenderOptions, render, render_ground, render_reconciler
-
-__all__ = ["RenderOptions", "render", "render_ground", "render_reconciler"]

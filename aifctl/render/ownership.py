@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from aifctl import digest, ir
+from aifctl import digest
 from aifctl.contract import SHORT
 from aifctl.diagnostics import Diagnostic
 from aifctl.manifest import Manifest
+
+if TYPE_CHECKING:
+    from aifctl import ir
 
 MANAGER = "aifctl"
 MODEL = "aif.dev/model"

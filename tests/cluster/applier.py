@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aifctl.cluster.live import Wanted
 from aifctl.cluster.policy import Policy
+from aifctl.cluster.wanted import Wanted
 from tests.cluster.world import World, config, deployment, job, service
 
 Object = dict[str, Any]

@@ -11,11 +11,11 @@ from typing import Any
 from aifctl.cluster import apply, planning
 from aifctl.cluster.client import Client
 from aifctl.cluster.inventory import OF_ENVIRONMENT, SYSTEM
-from aifctl.cluster.live import Wanted
 from aifctl.cluster.outcome import Options, Outcome
 from aifctl.cluster.planning import Plan
 from aifctl.cluster.records import Records
 from aifctl.cluster.wait import Waiter
+from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.watch import Observer
 from aifctl.manifest import Manifest
 from aifctl.plan.change import Action, Change

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aifctl.cluster.live import Wanted
 from aifctl.cluster.outcome import Options, Outcome, Result
+from aifctl.cluster.wanted import Wanted
 from aifctl.manifest import Identity
 from aifctl.plan.change import Action
 from aifctl.render.ownership import ENVIRONMENT, MODEL, TENANT
@@ -64,8 +64,7 @@ def exact(plane: Cluster, world: World, wanted: Wanted, foreign: dict[str, Any])
     assert not record.holder
     numbers = [revision.number for revision in record.inventory.revisions]
     assert numbers == sorted(set(numbers))
-    assert record.inventory.current is not None
-    assert record.inventory.current.tree == wanted.tree
+    assert [each.tree for each in record.inventory.revisions if each.outcome != "failed"][-1] == wanted.tree
     assert [each for each in world.plan(wanted).changes if each.action is not Action.UNCHANGED] == []
     again = world.apply(wanted)
     assert [outcome.result for outcome in again] == [Result.UNCHANGED], again

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from aifctl.cluster import fields
-from aifctl.cluster.live import Wanted
 from aifctl.cluster.outcome import Options, Result
+from aifctl.cluster.wanted import Wanted
 from aifctl.plan.change import Action
+from aifctl.plan.masking import LAST_APPLIED
 from tests.cluster.looking import changed, forget, kubectl, live, managers, named, of, quiet
 from tests.cluster.world import World, codes, config, deployment, service
 from tests.controlplane.cluster import Cluster
@@ -63,7 +63,7 @@ def test_what_kubectl_applied_is_taken_over_without_a_trace(
     ):
         there = live(control_plane, world, kind, name, version)
         assert managers(there) <= {"aifctl", "kube-controller-manager"}
-        assert fields.LAST_APPLIED not in there["metadata"].get("annotations", {})
+        assert LAST_APPLIED not in there["metadata"].get("annotations", {})
     there = live(control_plane, world, "Deployment", "pods", "apps/v1")
     assert "old" not in there["metadata"]["labels"]
     assert "env" not in there["spec"]["template"]["spec"]["containers"][0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from aifctl.cluster import wanted as units
 from aifctl.cluster.outcome import Options, Result
 from aifctl.cluster.policy import Policy
 from aifctl.plan.change import Action
@@ -210,11 +211,10 @@ def test_a_namespace_and_what_is_in_it_come_together(control_plane: Cluster, wor
     inside = config("settings")
     wanted = world.wanted("digits", space, inside)
     moved = {**wanted.manifests[1].object, "metadata": {**wanted.manifests[1].metadata, "namespace": name}}
-    from dataclasses import replace
 
     from aifctl.manifest import Manifest
 
-    wanted = replace(wanted, manifests=(wanted.manifests[0], Manifest(moved)))
+    wanted = units.wanted(wanted.unit, (wanted.manifests[0], Manifest(moved)))
     plan = world.plan(wanted)
     assert not plan.findings
     assert "after its namespace" in next(c.reason for c in plan.changes if c.identity.kind == "ConfigMap")

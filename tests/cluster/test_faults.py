@@ -19,10 +19,10 @@ import pytest
 from aifctl.cluster import access, apply, planning, records, writing
 from aifctl.cluster.client import Client
 from aifctl.cluster.errors import ApiError
-from aifctl.cluster.live import Wanted
 from aifctl.cluster.outcome import Event, Options, Outcome, Result
 from aifctl.cluster.records import Records
 from aifctl.cluster.wait import Waiter
+from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.watch import Observer
 from aifctl.plan.change import Action
 from aifctl.render.ownership import ENVIRONMENT

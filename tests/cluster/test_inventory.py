@@ -131,14 +131,14 @@ def test_history_keeps_the_newest_and_knows_what_to_go_back_to() -> None:
         found = found.with_revision(Revision(number=0, tree=f"t{number}"))
     assert [each.number for each in found.revisions] == list(range(11, 31))
     found = found.with_revision(Revision(number=0, tree="bad", outcome="failed"))
-    assert found.current is not None
     assert found.former() is not None
-    assert (found.current.tree, found.former().tree) == ("t29", "t29")
+    assert found.former().tree == "t29"
     found = replace(found, held="t29")
+    assert found.holds("t29")
     assert found.former().tree == "t28"
     assert found.former(12).tree == "t11"
     assert found.former(5) is None
-    assert Inventory(unit=found.unit).current is None
+    assert not Inventory(unit=found.unit).holds("")
     assert Inventory(unit=found.unit).former() is None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aifctl.cluster import wanted as units
 from aifctl.cluster.outcome import Result
 from aifctl.plan.change import Action
 from aifctl.plan.views.text import text
@@ -331,14 +332,14 @@ def test_rights_in_its_namespaces_are_enough(control_plane: Cluster, world: Worl
     """No list over the cluster is needed, with objects in one namespace or in two."""
     second = control_plane.create_namespace()
     here = world.wanted("digits", config("a"), deployment("digits"))
-    wanted = replace(here, manifests=(*here.manifests, *moved(world, "digits", second, config("b"))))
+    wanted = units.wanted(here.unit, (*here.manifests, *moved(world, "digits", second, config("b"))))
     world.apply(wanted)
     user = seen_by(control_plane, world, "get", "list", "patch", also=(second,))
     assert quiet(user.plan(wanted))
     control_plane.patch(live(control_plane, replace(world, namespace=second), "ConfigMap", "b"), {"data": {"a": "x"}})
     newer = world.wanted("digits", config("a", {"a": "2"}), deployment("digits"))
     plan = user.plan(
-        replace(newer, manifests=(*newer.manifests, *moved(world, "digits", second, config("b")))), force_conflicts=True
+        units.wanted(newer.unit, (*newer.manifests, *moved(world, "digits", second, config("b")))), force_conflicts=True
     )
     assert not plan.findings
     assert not plan.read_only
@@ -370,7 +371,7 @@ def test_a_kind_or_a_namespace_that_nobody_brings_is_an_error(control_plane: Clu
     assert codes(plan) == ["AIF724"]
     assert "nowhere.example.com/v1 Thing" in plan.findings[0].message
     wanted = world.wanted("digits", config("a"))
-    away = replace(wanted, manifests=moved(world, "digits", "no-such-namespace", config("a")))
+    away = units.wanted(wanted.unit, moved(world, "digits", "no-such-namespace", config("a")))
     plan = world.plan(away)
     assert codes(plan) == ["AIF723"]
     assert "no-such-namespace" in plan.findings[0].message

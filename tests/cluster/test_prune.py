@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aifctl.cluster import prune
+from aifctl.cluster import prune, wanted
 from aifctl.cluster.discovery import Discovery, Resource
 from aifctl.cluster.inventory import Entry, Inventory, Unit
 from aifctl.cluster.outcome import Options, Result
@@ -211,7 +211,7 @@ def test_an_object_does_not_move_between_environments_without_a_word(control_pla
     world.apply(world.wanted("digits", config("shared"), config("x")))
     space = control_plane.create_namespace()
     other = replace(world, namespace=space)
-    taken = replace(other.wanted("digits"), manifests=moved(other, "digits", world.namespace, config("shared")))
+    taken = wanted.wanted(other.unit("digits"), moved(other, "digits", world.namespace, config("shared")))
     assert codes(other.plan(taken)) == ["AIF728"]
     there = named(world, "ConfigMap", "shared")
     control_plane.patch(there, {"metadata": {"labels": {"aif.dev/environment": None}}})

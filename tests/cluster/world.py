@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from aifctl import digest
 from aifctl.cluster import access, apply, planning
+from aifctl.cluster import wanted as units
 from aifctl.cluster.client import Client
+from aifctl.cluster.ground import Choices
 from aifctl.cluster.inventory import OF_ENVIRONMENT, Inventory, Unit
-from aifctl.cluster.live import Choices, Wanted
 from aifctl.cluster.outcome import Options, Outcome
 from aifctl.cluster.planning import Plan, Request
 from aifctl.cluster.policy import Policy
 from aifctl.cluster.records import Record, Records
 from aifctl.cluster.wait import Waiter
+from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.watch import Observer
 from aifctl.manifest import Manifest
 from aifctl.plan.change import Action
@@ -47,9 +48,7 @@ class World:
         labels = {ENVIRONMENT: self.environment, TENANT: "vision", MODEL: model, "app.kubernetes.io/name": model}
         found = [_with(each, self.namespace, labels) for each in objects]
         manifests = tuple(sorted((Manifest(each) for each in found), key=lambda each: each.order))
-        return Wanted(
-            unit=self.unit(model), manifests=manifests, tree=digest.of_value([each.digest for each in manifests])
-        )
+        return units.wanted(self.unit(model), manifests)
 
     def request(self, *wanted: Wanted, **changes: Any) -> Request:
         names = ("force_conflicts", "confirm_replace", "dry_run")

@@ -6,7 +6,8 @@ import pytest
 
 from aifctl.diagnostics import Severity
 from aifctl.diagnostics.codes import CODES
-from aifctl.plan import diff_environments, parse_tree
+from aifctl.plan.baseline import parse_tree
+from aifctl.plan.diff import diff_environments
 from tests.plan.objects import deployment, manifest, run
 
 GOOD = b"apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  labels: {app.kubernetes.io/managed-by: aifctl}\n"

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aifctl.manifest import Manifest
-from aifctl.plan import Action, diff, diff_environments, plan_steps
+from aifctl.plan.change import Action
+from aifctl.plan.diff import diff, diff_environments
+from aifctl.plan.steps import plan_steps
 from aifctl.plan.change import Change, ChangeSet, Masked, Op
 from aifctl.plan.fields import same
 from aifctl.plan.views.json import json

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aifctl.manifest import Manifest
-from aifctl.plan import RunChange, plan_steps
+from aifctl.plan.steps import RunChange, plan_steps
 from aifctl.plan.steps import Status, why
 from tests.plan.objects import DIGEST, Entry, manifest, run
 

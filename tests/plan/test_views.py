@@ -13,7 +13,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from aifctl.manifest import Manifest
-from aifctl.plan import ChangeSet, RunChange, diff, plan_steps
+from aifctl.plan.change import ChangeSet
+from aifctl.plan.diff import diff
+from aifctl.plan.steps import RunChange, plan_steps
 from aifctl.plan.views.json import json
 from aifctl.plan.views.markdown import fenced, markdown
 from aifctl.plan.views.text import text

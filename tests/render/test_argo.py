@@ -16,7 +16,7 @@ from aifctl import contract, digest, ir
 from aifctl.contract import Kind
 from aifctl.diagnostics import Report
 from aifctl.manifest import Manifest
-from aifctl.render import render
+from aifctl.render.bundles import render
 from tests.render import bundles, schemas
 
 SHAPES = {

@@ -12,7 +12,7 @@ from aifctl import contract, ir
 from aifctl.diagnostics import Report
 from aifctl.manifest import Manifest
 from aifctl.render import bundles as back_ends
-from aifctl.render import render
+from aifctl.render.bundles import render
 from tests.render import bundles, schemas
 from tests.render.test_pods import DEFAULTS
 

@@ -8,7 +8,7 @@ import pytest
 from aifctl import ir
 from aifctl.diagnostics import Report
 from aifctl.manifest import Manifest
-from aifctl.render import render
+from aifctl.render.bundles import render
 from tests.render import bundles, schemas
 
 GPU = ir.Accelerator(

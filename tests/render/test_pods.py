@@ -10,7 +10,8 @@ import pytest
 
 from aifctl import ir
 from aifctl.diagnostics import Report
-from aifctl.render import pods, render
+from aifctl.render import pods
+from aifctl.render.bundles import render
 from tests.render import bundles, schemas
 
 DEFAULTS = ir.PodDefaults(

@@ -12,7 +12,8 @@ import yaml12
 from aifctl import ir
 from aifctl.diagnostics import Report
 from aifctl.manifest import Manifest
-from aifctl.render import kinds, render, render_ground
+from aifctl.render import kinds
+from aifctl.render.bundles import render, render_ground
 from aifctl.render.backends import tenancy
 from aifctl.render.tree import tree
 from aifctl.resources import template_path

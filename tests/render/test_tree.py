@@ -10,7 +10,7 @@ import yaml12
 
 from aifctl.diagnostics import Report
 from aifctl.manifest import Manifest
-from aifctl.render import render
+from aifctl.render.bundles import render
 from aifctl.render.tree import tree
 from tests.render import bundles
 
@@ -113,7 +113,7 @@ def test_values_that_yaml_has_no_place_for_are_refused(value: object) -> None:
 SCRIPT = """
 import sys
 from aifctl import digest
-from aifctl.render import render
+from aifctl.render.bundles import render
 from aifctl.render.tree import tree
 from tests.render import bundles
 files = tree(render(bundles.everything()), "lab") | tree(render(bundles.bundle(run=bundles.scheduled())), "prod")

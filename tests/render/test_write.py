@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aifctl.diagnostics import Report
-from aifctl.render import render
+from aifctl.render.bundles import render
 from aifctl.render.tree import tree
 from aifctl.render.write import Scope, check, folder_of, write
 from tests.render import bundles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,11 @@ from aifctl.contract import Site
 from aifctl.runtime.store import Published
 from tests.runtime.bench import PIXELS, Bench
 from tests.runtime.chain import Chain, digits, training, write_code
+
+# PyTorch's compiler and TensorFlow each bring LLVM, and a process ends where both register its options. It stays alive
+# where triton comes first; which test comes first is nobody's choice.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 PREP = contract.Preprocessing(cls="digits.data:Prep", serve="graph")
 

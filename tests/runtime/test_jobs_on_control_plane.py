@@ -15,7 +15,7 @@ import yaml
 
 from aifctl import ir
 from aifctl.contract import Site
-from aifctl.render import render
+from aifctl.render.bundles import render
 from aifctl.runtime import jobs
 from aifctl.runtime.job_status import MEMORY_HINT
 from aifctl.runtime.jobs import Driver, JobClaims, JobLauncher

@@ -12,8 +12,9 @@ from aifctl.cluster.reviews import Right
 from aifctl.delivery.doctor.answer import Answer, good, wrong
 from aifctl.delivery.doctor.purpose import Purpose
 from aifctl.delivery.doctor.subject import Subject
-from aifctl.render import kinds, render_reconciler
+from aifctl.render import kinds
 from aifctl.render.backends.reconciler import Reconciler
+from aifctl.render.bundles import render_reconciler
 
 READ = ("get", "list")
 ARGO = "argoproj.io"

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from aifctl.manifest import HOLDERS
 from aifctl.spec.field_path import FieldPath, covers, own_field, parse_path
 from aifctl.spec.models.section import Duration, Flag, Name, Section, Text
 
@@ -18,8 +19,6 @@ SHARE = 0.5
 """Of a unit's objects, how many one apply may prune where the platform says nothing …"""
 FEW = 20
 """… but as many objects as this at any rate: of a small unit nearly everything may go at once."""
-HOLDERS = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim"})
-"""Kinds whose deletion takes others' objects or data along: never replaced."""
 RUNS = frozenset({"Workflow"})
 """Kinds that are created once, under a name that holds their content: never replaced."""
 _LIMIT = re.compile(r"(\d{1,3})%")
