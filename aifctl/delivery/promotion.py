@@ -217,14 +217,14 @@ def _place(
 
 def _mirror(loaded: Repository, environment: Environment, proof: Proof) -> tuple[Diagnostic, ...]:
     """MLflow's alias `champion-<env>` follows the release; nothing reads it back, so it may fail with a warning."""
-    from aifctl.runtime import champion
-
     if environment.local:
         uri: str | None = f"sqlite:///{loaded.root / STORE / 'mlflow.db'}"
     else:
         uri = loaded.platform.spec.tracking.mlflow if loaded.platform is not None else None
     if uri is None or not proof.mlflow:
         return ()
+    from aifctl.runtime import champion
+
     name, exports = proof.facts.name, tuple(proof.facts.exports)
     models = {name if len(exports) == 1 else f"{name}-{export}": v for export, v in proof.mlflow.items()}
     reason = champion.mirror(uri, models, f"champion-{environment.name}")

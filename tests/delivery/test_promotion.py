@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,17 @@ class TestCluster:
         uri = released(acme, environment).exports["linear"].uri
         assert uri == f"file://{self.made_in_lab(acme)}"
         assert not (acme.root / "stores/prod").exists()
+
+    def test_it_takes_no_more_than_the_base_install(self, acme: Acme) -> None:
+        """Without a champion to compare with, a laptop that only validates and applies can release."""
+        code = (
+            "import sys; sys.modules |= dict.fromkeys(('numpy', 'pandas', 'fsspec', 'mlflow', 'onnxruntime'))\n"
+            "from aifctl.cli import main; sys.exit(main(sys.argv[1:]))"
+        )
+        words = [sys.executable, "-c", code, "promote", "wine", "--env", "near"]
+        done = subprocess.run(words, cwd=acme.root, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert released(acme, "near").run.startswith("wine-")
 
     def test_a_copy_that_was_cut_off_is_completed(self, acme: Acme) -> None:
         promote(acme, "prod")
