@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,8 +24,8 @@ from aifctl.diagnostics.model import Diagnostic, Report
 from aifctl.ir import Resources, Run, Step
 from aifctl.runtime.execution import Execution, Options, Surroundings
 from aifctl.runtime.interrupts import Interrupts
-from aifctl.runtime.jobs import Driver, JobClaims, JobLauncher
-from aifctl.runtime.kube import Api, Kube, Object, Refused
+from aifctl.runtime.jobs import RUN, Driver, JobClaims, JobLauncher
+from aifctl.runtime.kube import Api, Kube, Object, Refused, Unavailable
 from aifctl.runtime.outcome import RunOutcome
 from aifctl.runtime.progress import PlainView, View
 from aifctl.runtime.runs import About
@@ -34,6 +35,8 @@ RETRIES = "aif.dev/retries"
 """Annotation of a step's Job: how often a fault of its surroundings is tried again."""
 KILL_RETRIES = 3
 """A pod that is deleted costs little: training goes on from its last checkpoint."""
+LOOKS = (1.0, 2.0, 5.0, 10.0, 10.0)
+"""Seconds between two tries to see what earlier drivers have left."""
 PAUSE, LONGEST = 30.0, 600.0
 """Seconds before the first retry; each takes twice as long as the one before, up to the longest."""
 
@@ -78,11 +81,24 @@ def drive(
     options = Options(view=view, kill_retries=KILL_RETRIES, pause=pause)
     with view, Interrupts() as interrupts:
         launcher = JobLauncher(api, order.driver, order.jobs, leaving=lambda: interrupts.count > 0)
-        execution = Execution(_run(order), _surroundings(order, api), options, launcher, interrupts)
+        around = _surroundings(order, api, _earlier(order.driver, api, interrupts))
+        execution = Execution(_run(order), around, options, launcher, interrupts)
         return execution.go(About(model=order.model))
 
 
-def _surroundings(order: Order, api: Api) -> Surroundings:
+def _earlier(driver: Driver, api: Api, interrupts: Interrupts) -> Mapping[str, Sequence[int]]:
+    """What drivers before this one have left of each step. Raises Unavailable where nobody answers for a while."""
+    for pause in LOOKS:
+        try:
+            return driver.numbers(api.list_jobs(f"{RUN}={driver.run}")[0])
+        except Unavailable:
+            if interrupts.count:
+                raise
+            time.sleep(pause)
+    return driver.numbers(api.list_jobs(f"{RUN}={driver.run}")[0])
+
+
+def _surroundings(order: Order, api: Api, earlier: Mapping[str, Sequence[int]]) -> Surroundings:
     return Surroundings(
         name=order.driver.run,
         store=Store(order.store),
@@ -90,6 +106,7 @@ def _surroundings(order: Order, api: Api) -> Surroundings:
         claims=JobClaims(api, order.driver),
         site=lambda attempt: Site(store=order.store, run=order.driver.run, attempt=attempt),
         parallel=len(order.steps),  # the cluster says what runs side by side
+        earlier=lambda step: earlier.get(step, ()),
     )
 
 

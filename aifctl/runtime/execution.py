@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,6 +72,8 @@ class Surroundings:
     """Attempt → where the step is."""
     parallel: int
     """Steps side by side."""
+    earlier: Callable[[str], Sequence[int]] = lambda step: ()
+    """Step → numbers of attempts, in order, that an earlier execution has left and that are taken over one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,9 +266,9 @@ class Execution:
         return False
 
     def _start(self, task: _Task) -> None:
-        number = sum(task.tries.values()) + 1
-        site = self.around.site(f"{self.around.attempt}-{number}")
-        task.diagnostics += outcome.missing_secrets(task.step) if number == 1 else []
+        tried = sum(task.tries.values())
+        site = self.around.site(f"{self.around.attempt}-{_number(self.around.earlier(task.step.name), tried)}")
+        task.diagnostics += outcome.missing_secrets(task.step) if tried == 0 else []
         try:
             task.handle = self.launcher.start(replace(task.step, spec=task.spec), site)
         except OSError as error:
@@ -408,6 +410,11 @@ def resolve(spec: StepSpec, digests: Mapping[str, str | None]) -> StepSpec:
     needs = {name: digests.get(name) if value is None else value for name, value in spec.needs.items()}
     own = spec.digest or contract.step_digest(spec.kind, spec.own, inputs)
     return replace(spec, inputs=inputs, needs=needs, digest=own)
+
+
+def _number(earlier: Sequence[int], tried: int) -> int:
+    """The next attempt's: of those that are there in their order, then new ones. None comes back after a later one."""
+    return earlier[tried] if tried < len(earlier) else max(earlier, default=0) + tried - len(earlier) + 1
 
 
 def _row(step: Step) -> Row:

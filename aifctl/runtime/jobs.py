@@ -53,6 +53,16 @@ class Driver:
         """How attempts of its steps begin: another driver of this run, made later, has others."""
         return self.uid.replace("-", "")[:8]
 
+    def numbers(self, jobs: Collection[Object]) -> Mapping[str, Sequence[int]]:
+        """Step → the numbers of its attempts among these Jobs, in order; other drivers' are left out."""
+        found: dict[str, list[int]] = {}
+        for job in filter(lambda job: _is_of(self, job), jobs):
+            args = job["spec"]["template"]["spec"]["containers"][0].get("args") or ()
+            told = [each.removeprefix(f"--attempt={self.attempt}-") for each in args]
+            step = str((job["metadata"].get("labels") or {}).get(STEP))
+            found.setdefault(step, []).extend(int(each) for each in told if each.isdecimal())
+        return {step: sorted(numbers) for step, numbers in found.items()}
+
     @property
     def reference(self) -> dict[str, str]:
         return {"apiVersion": "batch/v1", "kind": "Job", "name": self.run, "uid": self.uid}
@@ -65,6 +75,8 @@ class _Started:
     name: str
     body: Object
     created: bool = False
+    uid: str | None = None
+    """Of its Job; None before it is created."""
     again_at: float = 0.0
     """The API server is not to be asked again before this time.monotonic()."""
     looked_at: float = 0.0
@@ -124,7 +136,7 @@ class JobLauncher:
 
     def logs(self, handle: Handle, lines: int) -> Sequence[str]:
         try:
-            for pod in reversed(_by_age(self._api.pods_of(handle.key))):
+            for pod in reversed(_by_age(self._pods(self._started[handle.key]))):
                 text = self._api.log(pod["metadata"]["name"], LOG_LINES).splitlines()
                 return [line for line in text if _event(line) is None][-lines:]
         except (Unavailable, Refused, Missing):
@@ -169,7 +181,7 @@ class JobLauncher:
                 if not _is_of(self._driver, found):
                     raise Refused(f"there is a Job {started.name} that is not this run's") from None
                 self._note(started, "goes on from an earlier driver")
-            started.created = True
+            started.created, started.uid = True, found["metadata"].get("uid")
             self._watch.know(found)
 
     def _existing(self, name: str) -> Object:
@@ -189,7 +201,7 @@ class JobLauncher:
         if started.stopped and not started.deleted:
             self._delete(started, started.grace)
         job = self._watch.get(started.name)
-        if job is None:
+        if job is None or started.uid not in (None, job["metadata"].get("uid")):
             return self._gone(started)
         if job_status.outcome(job) is not None:
             return self._conclude(started, job)
@@ -204,7 +216,7 @@ class JobLauncher:
         return Ended(verdict=Verdict.KILLED, how="its Job was deleted", hint=job_status.TAKEN_HINT)
 
     def _conclude(self, started: _Started, job: Object) -> Ended | None:
-        found = job_status.ended(job, self._api.pods_of(started.name))
+        found = job_status.ended(job, self._pods(started))
         if found.verdict is Verdict.DONE and found.result is None:
             return self._silent(started, found)
         return replace(found, verdict=Verdict.STOPPED) if started.stopped and found.verdict in TAKEN else found
@@ -216,7 +228,7 @@ class JobLauncher:
         return replace(found, result={"digest": started.digest})
 
     def _consider(self, started: _Started, job: Object) -> Ended | None:
-        waiting = job_status.waiting(job, self._api.pods_of(started.name))
+        waiting = job_status.waiting(job, self._pods(started))
         self._note(started, "" if waiting is None else waiting.text)
         if waiting is None or not waiting.stuck or started.stopped:
             started.stuck_since = None
@@ -237,7 +249,7 @@ class JobLauncher:
             return iter(())
         since = None if started.log_read_at == 0.0 else round(2 * LOG_PERIOD)
         started.log_read_at = time.monotonic()
-        pods = [pod for pod in _by_age(self._api.pods_of(started.name)) if pod["status"].get("phase") == "Running"]
+        pods = [pod for pod in _by_age(self._pods(started)) if pod["status"].get("phase") == "Running"]
         try:
             text = self._api.log(pods[-1]["metadata"]["name"], LOG_LINES, since) if pods else ""
         except Missing:
@@ -245,6 +257,10 @@ class JobLauncher:
         found = [event for event in _events(text) if event["time"] > started.log_time]
         started.log_time = max((event["time"] for event in found), default=started.log_time)
         return iter(found)
+
+    def _pods(self, started: _Started) -> list[Object]:
+        """Its own: pods of a Job of the same name that was deleted may take a while to go."""
+        return [pod for pod in self._api.pods_of(started.name) if started.uid in (None, _owner(pod))]
 
     # Trouble
 
@@ -317,6 +333,12 @@ def job_name(run: str, step: str, attempt: str) -> str:
 
 def _is_of(driver: Driver, job: Object) -> bool:
     return any(owner.get("uid") == driver.uid for owner in job["metadata"].get("ownerReferences") or ())
+
+
+def _owner(pod: Object) -> str | None:
+    """The uid of the Job whose pod it is."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
 
 
 def _failed(how: str, code: str, message: str, hint: str) -> Ended:

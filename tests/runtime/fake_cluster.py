@@ -110,6 +110,8 @@ class FakeCluster:
             template = self.jobs[job]["spec"]["template"]
             metadata = {"name": name, "labels": template["metadata"]["labels"]}
             metadata["creationTimestamp"] = f"2030-01-01T00:01:{len(listed):02}Z"
+            uid = self.jobs[job]["metadata"]["uid"]
+            metadata["ownerReferences"] = [{"kind": "Job", "name": job, "uid": uid, "controller": True}]
             listed.append({"metadata": metadata, "spec": template["spec"], "status": {"phase": "Running", **status}})
             return listed[-1]
 
@@ -130,11 +132,12 @@ class FakeCluster:
             found["status"]["conditions"] = [{"type": outcome, "status": "True"}]
             self._store("MODIFIED", found)
 
-    def forget(self, job: str) -> None:
-        """Deletes it, as its owner's deletion or its TTL does."""
+    def forget(self, job: str, *, at_once: bool = True) -> None:
+        """Deletes it, as its owner's deletion or its TTL does; where not `at_once`, its pods take a while to go."""
         with self._news:
             self._store("DELETED", self.jobs.pop(job))
-            self.pods.pop(job, None)
+            if at_once:
+                self.pods.pop(job, None)
 
     def named(self, call: str) -> list[str]:
         return [what for name, what in self.calls if name == call]

@@ -367,6 +367,56 @@ class TestRestarts:
         assert drive(api, order(place, Fake("train"))).state == "failed"
         assert len(api.jobs) == 2
 
+    @pytest.mark.parametrize("gone", [("1",), ("2",), ("1", "2")])
+    def test_an_attempt_that_was_deleted_does_not_come_back_after_a_later_one(
+        self, place: Place, gone: tuple[str, ...]
+    ) -> None:
+        """A third attempt goes on when the driver is started again; some before it were deleted with their Jobs."""
+        api, given = FakeCluster(), order(place, Fake("train"))
+        (step,) = make_run(Fake("train")).steps
+        launcher = jobs.JobLauncher(api, DRIVER, given.jobs)
+        for number in (1, 2, 3):
+            site = contract.Site(store=str(place.store), run=DRIVER.run, attempt=f"{DRIVER.attempt}-{number}")
+            launcher.start(step, site)
+        launcher.close()
+        first, second, third = api.named("create_job")
+        api.end(first, 137, reason="OOMKilled") if "1" not in gone else api.forget(first)
+        api.end(second, contract.EXIT_RETRY) if "2" not in gone else api.forget(second)
+        api.calls.clear()
+        api.kubelet = lambda found, job: found.end(job["metadata"]["name"], 1)  # whatever would be started anew
+        threading.Timer(0.3, lambda: Processes(place.folder)(api, api.jobs[third])).start()
+        assert drive(api, given).state == "done"
+        assert sorted(api.named("create_job")) == sorted({first, second, third} - {*map(third[:-1].__add__, gone)})
+        assert place.ran() == ["train"]
+
+    def test_pods_of_a_deleted_job_of_the_same_name_are_not_its_own(self, place: Place) -> None:
+        """They may take half a minute to go: how they end says nothing about the Job that came after."""
+        api, given = FakeCluster(), order(place, Fake("train"))
+        (step,) = make_run(Fake("train")).steps
+        site = contract.Site(store=str(place.store), run=DRIVER.run, attempt=f"{DRIVER.attempt}-1")
+        launcher = jobs.JobLauncher(api, DRIVER, given.jobs)
+        name = launcher.start(step, site).key
+        launcher.close()
+        api.end(name, 0, json.dumps({"digest": "0" * 64}))
+        old = api.pods[name][-1]
+        api.forget(name, at_once=False)
+
+        def kubelet(cluster: FakeCluster, job: Object) -> None:
+            Processes(place.folder)(cluster, job)
+            old["metadata"]["creationTimestamp"] = "2030-12-31T00:00:00Z"
+
+        api.kubelet = kubelet
+        outcome = drive(api, given)
+        assert (outcome.state, codes(outcome)) == ("done", [])
+
+    def test_nobody_answers_when_the_driver_starts(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(driver, "LOOKS", (0.0, 0.0))
+        api = cluster(place)
+        api.faults["list_jobs"] = [Unavailable("503")] * 50
+        with pytest.raises(Unavailable):
+            drive(api, order(place, Fake("train")))
+        assert api.jobs == {}
+
     def test_a_run_that_is_created_again_has_attempts_of_its_own(self, place: Place) -> None:
         api = FakeCluster(lambda cluster, job: cluster.end(job["metadata"]["name"], 1))
         drive(api, order(place, Fake("train")))
