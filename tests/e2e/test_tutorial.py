@@ -29,7 +29,7 @@ NOT_RUN = {
 }
 """Commands (by how they begin) that set up and clear the reader's machine, and why the test does not run them. All
 others are run as they stand, but for the folder STORE, which is where this machine and the nodes of the cluster share
-one. The page shows no output of these."""
+one, and for the images' names in the platform file (`grounded`). The page shows no output of those that are not run."""
 
 
 class Reader:
@@ -55,20 +55,22 @@ class Reader:
     def write(self, name: str, text: str) -> None:
         """The file, in the reader's folder. Names of images are the cluster's, and so is where its pods find Python."""
         if name == "platform.yaml":
-            text = self._grounded(text)
+            text = grounded(text, self.cluster)
         folder = self.shell.say("pwd")
         Path(folder, name).write_text(text.replace(STORE, self.store))
 
-    def _grounded(self, text: str) -> str:
-        value, cluster = yaml.safe_load(text), self.cluster
-        value["spec"]["images"] = {"pytorch": {"cpu": cluster.images["pytorch"]}, "serve": cluster.images["serve"]}
-        if cluster.base is not None:
-            (environment,) = value["spec"]["environments"]
-            defaults = environment["pod_defaults"]
-            defaults["volumes"] += cluster.volumes
-            defaults["volume_mounts"] += cluster.mounts
-            defaults["env"] = cluster.env
-        return yaml.safe_dump(value, sort_keys=False)
+
+def grounded(platform: str, cluster: Cluster) -> str:
+    """The platform file with the cluster's images; and with what pods need mounted, where these are almost empty."""
+    value = yaml.safe_load(platform)
+    value["spec"]["images"] = {"pytorch": {"cpu": cluster.images["pytorch"]}, "serve": cluster.images["serve"]}
+    if cluster.base is not None:
+        (environment,) = value["spec"]["environments"]
+        defaults = environment["pod_defaults"]
+        defaults["volumes"] += cluster.volumes
+        defaults["volume_mounts"] += cluster.mounts
+        defaults["env"] = cluster.env
+    return yaml.safe_dump(value, sort_keys=False)
 
 
 def not_run(command: str) -> bool:
@@ -92,7 +94,8 @@ def test_the_tutorial(reader: Reader, update_golden: bool) -> None:
     again = page.recorded(text, reader.say, reader.write)
     if update_golden:
         TUTORIAL.write_text(again, "utf-8")
-    assert page.differences(TUTORIAL.read_text("utf-8"), again) == []
+    found = page.differences(TUTORIAL.read_text("utf-8"), again)
+    assert not found, "\n".join(found)
 
 
 def _renamed(kubeconfig: str) -> str:

@@ -23,7 +23,8 @@ def test_a_recorded_session(
     found.fell()
     if update_golden:
         path.write_text(again, "utf-8")
-    assert page.differences(path.read_text("utf-8"), again) == []
+    differing = page.differences(path.read_text("utf-8"), again)
+    assert not differing, "\n".join(differing)
 
 
 def test_what_is_taken_out_before_pages_are_compared() -> None:

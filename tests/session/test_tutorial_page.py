@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from aifctl import cli
-from tests.e2e.test_tutorial import CONTEXT, NOT_RUN, STORE, TUTORIAL, not_run
+from tests.e2e.cluster import Cluster
+from tests.e2e.test_tutorial import CONTEXT, NOT_RUN, STORE, TUTORIAL, grounded, not_run
 from tests.session import page
 
 TEXT = TUTORIAL.read_text("utf-8")
@@ -62,6 +63,24 @@ def test_the_files_are_right_as_they_stand(
     said = capfd.readouterr()
     assert f"$ aifctl validate\n{said.out}$ git init" in TEXT
     assert said.err == ""
+
+
+@pytest.mark.parametrize("base", [None, "base:1"])
+def test_a_cluster_changes_images_and_adds_to_pods_at_most(base: str | None, tmp_path: Path) -> None:
+    images = {"pytorch": "a:1", "serve": "b:1"}
+    cluster = Cluster(kubeconfig=tmp_path, context="c", store=tmp_path, images=images, base=base)
+    before = yaml.safe_load(FILES["platform.yaml"])
+    after = yaml.safe_load(grounded(FILES["platform.yaml"], cluster))
+    assert after["spec"].pop("images") == {"pytorch": {"cpu": "a:1"}, "serve": "b:1"}
+    before["spec"].pop("images")
+    if base is not None:
+        defaults = [value["spec"]["environments"][0]["pod_defaults"] for value in (before, after)]
+        for key in ("volumes", "volume_mounts"):
+            theirs, ours = (each.pop(key) for each in defaults)
+            assert ours[: len(theirs)] == theirs
+            assert len(ours) > len(theirs)
+        assert defaults[1].pop("env") == cluster.env
+    assert after == before
 
 
 def test_the_files_and_commands_mean_the_same_folder_image_and_cluster() -> None:
