@@ -22,8 +22,6 @@ from aifctl import digest
 CONTRACT = 1
 """Version of these arguments. A runtime image accepts this one and the one before."""
 IDENTITY = "v1"
-SHORT = 10
-"""Hex digits of a digest shown to people and used in object names."""
 
 MESSAGE_LIMIT = 4096
 """Bytes that Kubernetes keeps of a container's termination message."""

@@ -11,6 +11,8 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
+SHORT = 10
+"""Hex digits of a digest shown to people and used in object names."""
 CHUNK = 1 << 20
 CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints")
 IGNORED_FOLDERS = frozenset({"__pycache__", ".git", ".venv", ".aif", *CACHES})

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import aiohttp
+import orjson
 from multidict import CIMultiDict
 
 from aifctl import __version__
@@ -180,7 +181,7 @@ class Client:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         answer = await self._tried(_Request(method, path, params, data, {"Content-Type": kind, "Accept": accept}))
         try:
-            found = json.loads(answer)
+            found = orjson.loads(answer)
         except ValueError:
             found = None
         if not isinstance(found, dict) or ("kind" not in found and path != "/version"):
@@ -302,7 +303,7 @@ class Client:
 
 
 def _event(line: bytes) -> dict[str, Any]:
-    event = json.loads(line)
+    event = orjson.loads(line)
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
         raise ValueError("an event of a watch can't be read")
     return event

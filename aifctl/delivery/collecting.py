@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticCustomError
 
 from aifctl import pipeline
-from aifctl.contract import SHORT
 from aifctl.diagnostics import Diagnostic, Report, Where
+from aifctl.digest import SHORT
 from aifctl.spec import git, schema, source
 from aifctl.spec.load import LOCAL
 from aifctl.spec.models.release import Release, ReleaseEntry

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aifctl import pipeline
-from aifctl.contract import SHORT
 from aifctl.delivery.choosing import only_unit
 from aifctl.delivery.files import write_text
 from aifctl.diagnostics import Diagnostic, Report
+from aifctl.digest import SHORT
 from aifctl.spec import load, locking
 from aifctl.spec.load import Repository
 from aifctl.spec.paths import shown

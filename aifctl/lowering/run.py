@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aifctl import contract, digest, ir
-from aifctl.contract import SHORT
+from aifctl.digest import SHORT
 from aifctl.spec.load import Unit
 
 

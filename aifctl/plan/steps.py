@@ -15,8 +15,9 @@ from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from aifctl.contract import SHORT, Kind
+from aifctl.contract import Kind
 from aifctl.diagnostics import Diagnostic, Severity
+from aifctl.digest import SHORT
 from aifctl.manifest import Manifest
 from aifctl.plan.change import Op
 from aifctl.plan.diff import environment_of, is_run, model_of

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aifctl import digest
-from aifctl.contract import SHORT
 from aifctl.diagnostics import Diagnostic
+from aifctl.digest import SHORT
 from aifctl.manifest import Manifest
 
 if TYPE_CHECKING:

@@ -14,11 +14,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aifctl import ir
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.render.ownership import MANAGER
 from aifctl.render.tree import CLUSTER, COMPONENTS, ROOT, model_folder
+
+if TYPE_CHECKING:
+    from aifctl import ir
 
 TEMPORARY = ".aifctl-tmp"
 OURS = f"\n    app.kubernetes.io/managed-by: {MANAGER}\n".encode()

@@ -25,9 +25,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from aifctl import digest as digests
-from aifctl.contract import EXIT_FAILED, EXIT_RETRY, MESSAGE_LIMIT, SHORT, Kind, Site, StepSpec, decode, step_digest
+from aifctl.contract import EXIT_FAILED, EXIT_RETRY, MESSAGE_LIMIT, Kind, Site, StepSpec, decode, step_digest
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.diagnostics.format import text
+from aifctl.digest import SHORT
 from aifctl.runtime import archives
 from aifctl.runtime.job import Events, Job, Stopped, forget_code, user_failure, user_frames
 from aifctl.runtime.store import Fault, Published, Store

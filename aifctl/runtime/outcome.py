@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aifctl import contract
 from aifctl.contract import StepSpec
 from aifctl.diagnostics.model import Diagnostic, Severity
+from aifctl.digest import SHORT
 from aifctl.ir import Step
 from aifctl.runtime.launcher import Ended
 
@@ -94,9 +94,9 @@ def late(step: Step) -> Diagnostic:
 
 
 def contradiction(spec: StepSpec, digest: str | None) -> Diagnostic:
-    said = "left no result" if digest is None else f"reported digest {digest[: contract.SHORT]}"
+    said = "left no result" if digest is None else f"reported digest {digest[:SHORT]}"
     expected = spec.digest
-    wanted = "" if expected is None or expected == digest else f", expected was {expected[: contract.SHORT]}"
+    wanted = "" if expected is None or expected == digest else f", expected was {expected[:SHORT]}"
     message = f"step `{spec.name}` ended well but {said}{wanted}, and its result is not in the store"
     return Diagnostic("AIF847", message, hint="user code must not end the process (`os._exit`) or clean up the store")
 

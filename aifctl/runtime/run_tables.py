@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from aifctl import contract
+from aifctl.digest import SHORT
 from aifctl.runtime.comparison import Comparison, Difference
 from aifctl.runtime.runs import Listing, RunRecord
 
@@ -16,7 +16,7 @@ def listing_to_text(listing: Listing) -> str:
     rows = [("RUN", "MODEL", "STATE", "STARTED", "SECONDS", "COMMIT", "METRICS")]
     for record in listing.records:
         took = sum(step.seconds or 0.0 for step in record.steps.values())
-        commit = str(record.git.get("commit", ""))[: contract.SHORT] + ("*" if record.git.get("dirty") else "")
+        commit = str(record.git.get("commit", ""))[:SHORT] + ("*" if record.git.get("dirty") else "")
         metrics = " ".join(f"{name}={value:.4g}" for name, value in record.metrics.items())
         rows.append((record.run, record.model, record.state, record.started[:19] + "Z", f"{took:.1f}", commit, metrics))
     return _table(rows)
@@ -36,7 +36,7 @@ def record_to_text(record: RunRecord) -> str:
     steps = [("  STEP", "STATE", "SECONDS", "DIGEST", "LOG")]
     for name, step in record.steps.items():
         seconds = "-" if step.seconds is None else f"{step.seconds:.1f}"
-        steps.append((f"  {name}", step.state, seconds, (step.digest or "-")[: contract.SHORT], step.log or "-"))
+        steps.append((f"  {name}", step.state, seconds, (step.digest or "-")[:SHORT], step.log or "-"))
     lines.append(_table(steps))
     for title, values in (("parameters", record.parameters), ("metrics", record.metrics)):
         if values:
@@ -66,7 +66,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str) and len(value) in (40, 64) and all(c in "0123456789abcdef" for c in value):
-        return value[: contract.SHORT]
+        return value[:SHORT]
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -11,11 +11,14 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
-from aifctl.contract import SHORT, Kind
+from aifctl.contract import Kind
 from aifctl.diagnostics import Diagnostic, Severity
+from aifctl.digest import SHORT
 from aifctl.runtime.job import Job
 
 R = TypeVar("R")
@@ -36,6 +39,16 @@ _DEFAULTS = {
 def tracking_uri(root: Path) -> str:
     """MLflow's embedded store of a laptop: `<root>/mlflow.db`, with its artifacts in `<root>/mlartifacts`."""
     return f"{_SQLITE}{root.absolute() / 'mlflow.db'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a registered model. `source` is the URL of a folder."""
+
+    model: str
+    source: str
+    tags: dict[str, str]
+    alias: str
 
 
 class Tracker:
@@ -86,10 +99,15 @@ class Tracker:
         self._do("end the run", lambda client, run_id: client.set_terminated(run_id, status))
 
     def register(self, name: str, source: str, tags: Mapping[str, str], alias: str) -> str | None:
-        """A version of the registered model, the same one for the same tags, with the alias on it; None where off."""
-        return self._do(
-            "register the model", lambda client, run_id: _register(client, run_id, name, source, dict(tags), alias)
-        )
+        """A version of the registered model, the same one for the same tags, with the alias on it; None where off.
+
+        `source` is a URL. A server takes no folder of ours for a source: that is uploaded to the run's artifacts.
+        """
+
+        def write(client: Any, run_id: str) -> str:
+            return _register(client, run_id, Version(name, source, dict(tags), alias))
+
+        return self._do("register the model", write)
 
     def _do(self, doing: str, write: Callable[[Any, str], R]) -> R | None:
         if self._off:
@@ -172,16 +190,32 @@ def _log_params(client: Any, run_id: str, values: Mapping[str, str]) -> None:
             client.log_param(run_id, name, value)
 
 
-def _register(client: Any, run_id: str, name: str, source: str, tags: dict[str, str], alias: str) -> str:
+def _register(client: Any, run_id: str, wanted: Version) -> str:
+    name = wanted.model
     if not any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
         client.create_registered_model(name)
     for version in client.search_model_versions(f"name = '{name}'"):
-        if tags.items() <= version.tags.items():
+        if wanted.tags.items() <= version.tags.items():
             break
     else:
-        version = client.create_model_version(name, source=source, run_id=run_id, tags=tags)
-    client.set_registered_model_alias(name, alias, version.version)
+        source = _source(client, run_id, wanted)
+        version = client.create_model_version(name, source=source, run_id=run_id, tags=wanted.tags)
+    client.set_registered_model_alias(name, wanted.alias, version.version)
     return str(version.version)
+
+
+def _source(client: Any, run_id: str, wanted: Version) -> str:
+    """Where the registry says that the version lies.
+
+    A server refuses a local path that is not below the run's own artifacts (mlflow.server.handlers,
+    `_validate_source_run`): it would serve files of its own machine. So the files go there.
+    """
+    local = wanted.source.startswith("file:") and client.tracking_uri.startswith(("http://", "https://"))
+    if not local:
+        return wanted.source
+    folder = f"exports/{wanted.model}"
+    client.log_artifacts(run_id, unquote(urlsplit(wanted.source).path), folder)
+    return f"{client.get_run(run_id).info.artifact_uri}/{folder}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

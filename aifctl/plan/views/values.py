@@ -8,7 +8,7 @@ from difflib import unified_diff
 from typing import Any
 
 from aifctl import digest
-from aifctl.contract import SHORT
+from aifctl.digest import SHORT
 from aifctl.plan.change import FieldChange, Masked, Match, Op
 from aifctl.plan.quoting import bare, printable, quoted
 

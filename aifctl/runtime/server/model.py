@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aifctl.contract import SHORT
 from aifctl.diagnostics import Diagnostic, Report
+from aifctl.digest import SHORT
 from aifctl.runtime import signature as signatures
 from aifctl.runtime.server.tensors import Tensor, datatype_of, to_json
 from aifctl.runtime.signature import Arrays, Signature
