@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import orjson
-
 from aifctl import digest
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.manifest import Identity
@@ -160,7 +158,7 @@ def read(data: Mapping[str, Any], shards: Mapping[str, str], name: str) -> Inven
         return Inventory(
             unit=Unit(*map(str, head["unit"])),
             platform=str(head["platform"]),
-            entries=tuple(sorted(_entry(row) for text in texts for row in orjson.loads(text))),
+            entries=tuple(sorted(_entry(row) for text in texts for row in json.loads(text))),
             revisions=tuple(Revision(**{**each, "number": int(each["number"])}) for each in head["revisions"]),
             held=str(head["held"]),
             suspended=str(head["suspended"]),
