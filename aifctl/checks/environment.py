@@ -8,6 +8,11 @@ from aifctl import ir
 from aifctl.checks.subject import Subject, listed
 from aifctl.diagnostics import Diagnostic, Severity
 
+TRACKED = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+"""Kinds of URL that MLflow tracks to, without their drivers (`postgresql+psycopg2`).
+
+Source: mlflow.store.db.db_types and `FileStore` of MLflow 3.17, which refuses folders ("in maintenance mode").
+"""
 TOOLS = {"argocd": "Argo CD's Application", "flux": "Flux's Kustomization"}
 
 
@@ -22,9 +27,22 @@ def check(subject: Subject) -> Iterator[Diagnostic]:
         message = f"`{environment.name}` trains on a cluster without an artifact store"
         hint = "add one that its pods reach: `store: {uri: s3://…, credentials: …}`"
         yield Diagnostic("AIF371", message, hint, subject.at_environment("name"))
+    yield from _tracking(subject)
     yield from _system_namespaces(subject)
     yield from _shared_namespaces(subject)
     yield from _other_appliers(subject)
+
+
+def _tracking(subject: Subject) -> Iterator[Diagnostic]:
+    uri = subject.platform.spec.tracking.mlflow if subject.platform is not None else None
+    if not subject.trains or uri is None:
+        return
+    scheme, found, _ = uri.partition("://")
+    if not found or scheme.partition("+")[0] not in TRACKED:
+        message = f"MLflow writes no tracking data to `{uri}`"
+        hint = "give the URL of an MLflow server, or of a database: `http://mlflow.aif-system:5000`"
+        where = subject.at_platform("tracking", "mlflow")
+        yield Diagnostic("AIF381", message, hint, where, severity=Severity.WARNING)
 
 
 def _system_namespaces(subject: Subject) -> Iterator[Diagnostic]:

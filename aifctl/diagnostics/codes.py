@@ -116,6 +116,7 @@ CODES: dict[str, Code] = {
         ("AIF378", "environments that want one namespace in two ways"),
         ("AIF379", "settings of an applier that another tool is"),
         ("AIF380", "a model in a namespace that belongs to no tenant"),
+        ("AIF381", "a tracking store that MLflow does not write"),
         ("AIF390", "declared, but nothing builds it yet"),
         # 4xx: lowering
         # 5xx: render

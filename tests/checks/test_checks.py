@@ -235,6 +235,25 @@ def test_an_opset_is_said_once_where_there_is_none_to_choose(setting: Setting) -
     assert [code for code in setting.codes() if code != "AIF390"] == ["AIF347"]
 
 
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("http://mlflow.aif-system:5000", False),
+        ("https://mlflow.example.com", False),
+        ("postgresql+psycopg2://mlflow@db/mlflow", False),
+        ("sqlite:////mnt/mlflow.db", False),
+        ("file:///mnt/mlruns", True),
+        ("./mlruns", True),
+        ("s3://bucket/mlruns", True),
+    ],
+)
+def test_where_mlflow_tracks_to(setting: Setting, uri: str, told: bool) -> None:
+    found = setting.on_clusters(tracking={"mlflow": uri}).findings("lab")
+    assert [(f.code, f.severity) for f in found] == ([("AIF381", Severity.WARNING)] if told else [])
+    assert [f.where.path for f in found if f.where is not None] == ([("spec", "tracking", "mlflow")] if told else [])
+    assert setting.codes("prod") == [], "nothing is tracked where nothing trains"
+
+
 def release(run: str = "iris-0123456789", format_: str = "onnx", image: str | None = None) -> dict[str, Any]:
     bundle = {"uri": "s3://m/1", "sha256": DIGEST, "format": format_, "size": 1}
     entry = {"run": run, "train": DIGEST, "signature": {}, "exports": {"onnx": bundle}}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ from aifctl.contract import CustomConfig, Kind
 from aifctl.diagnostics import Severity
 from aifctl.runtime.job import Events, Job
 from aifctl.runtime.tracking import TAG, Tracker, client, open_tracker, tracking_uri
+from tests.runtime.fake_runs import wait_until
 
 TRAIN = digest.of_text("a training")
 
@@ -97,6 +103,75 @@ def test_processes_that_start_at_once_share_one_run(bench: Any) -> None:
     mlflow = client(uri)
     [experiment] = [e for e in mlflow.search_experiments() if e.name == "vision/digits"]
     assert len(mlflow.search_runs([experiment.experiment_id])) == 1
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MLflow server on SQLite that keeps artifacts itself."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: process.poll() is not None or _is_healthy(url), "the MLflow server")
+        assert process.poll() is None, (folder / "log").read_text()
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+        log.close()
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_server_registers_what_lies_in_a_folder(bench: Any, mlflow_server: str, tmp_path: Path) -> None:
+    """It refuses paths of ours as a source: it gets the files, and the version can be downloaded from it."""
+    folder = bench.root / "one + more"
+    folder.mkdir()
+    (folder / "model.onnx").write_text("weights")
+    job = _job(bench, mlflow_server)
+    tracker = open_tracker(job)
+    tags = {"aif.bundle": "1" * 64}
+    versions = [tracker.register("digits", folder.as_uri(), tags, "candidate") for _ in range(2)]
+    assert (versions, job.warnings) == (["1", "1"], [])
+    mlflow = client(mlflow_server)
+    version = mlflow.get_model_version_by_alias("digits", "candidate")
+    assert version.source.endswith(f"/{tracker.run_id}/artifacts/exports/digits")
+    script = "import sys, mlflow; mlflow.artifacts.download_artifacts('models:/digits@candidate', dst_path=sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, "MLFLOW_TRACKING_URI": mlflow_server, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert (tmp_path / "model.onnx").read_text() == "weights"
+
+
+def test_a_server_registers_what_lies_in_a_bucket_where_it_is(bench: Any, mlflow_server: str) -> None:
+    job = _job(bench, mlflow_server)
+    source = "s3://models/steps/1/attempts/a"
+    assert open_tracker(job).register("wine", source, {"aif.bundle": "2" * 64}, "candidate") == "1"
+    assert client(mlflow_server).get_model_version("wine", "1").source == source
+
+
+def test_a_folder_of_runs_is_one_warning(bench: Any) -> None:
+    """MLflow 3 writes none any more; `aifctl validate` says so before (AIF381)."""
+    job = _job(bench, (bench.root / "mlruns").as_uri())
+    tracker = open_tracker(job)
+    assert tracker.register("digits", "s3://models/1", {"aif.bundle": "1" * 64}, "candidate") is None
+    tracker.finish()
+    assert [finding.code for finding in job.warnings] == ["AIF809"]
 
 
 def test_off_is_off(bench: Any) -> None:
