@@ -22,17 +22,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aifctl.cluster.inventory import Unit
 from aifctl.cluster.wanted import Object, Wanted, wanted
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.diagnostics.model import errors
 from aifctl.manifest import Identity, Manifest
+from aifctl.reconcile import memory
 from aifctl.spec.models.platform import Environment
+
+if TYPE_CHECKING:
+    from aifctl.pipeline import CompiledModel
+    from aifctl.spec.load import Repository
+    from aifctl.spec.load import Unit as Source
 
 MODEL_LIMIT = 60.0
 """Seconds that one model may take to compile."""
+TOO_OFTEN = 3
+"""Times that a model may end the process before the commit is compiled without it."""
 LINE = 1 << 28
 """Bytes that one unit may need."""
 OF_INTEREST = {"name", "roles", "cluster", "namespace", "deliverer", "apply"}
@@ -64,7 +72,8 @@ class Packed:
 class Compilation:
     """`frozen` says of each model that does not compile why, by its name; the empty name is the environment's ground.
     `complete`: what is neither here nor frozen is gone from Git; but not the model of an `idle` file, a YAML file that
-    holds no spec."""
+    holds no spec. `passing` are those of the frozen that may compile the next time: they took too long, or more memory
+    than there was."""
 
     commit: str
     environment: Environment
@@ -74,24 +83,40 @@ class Compilation:
     complete: bool
     idle: frozenset[str] = frozenset()
     findings: tuple[Diagnostic, ...] = ()
+    passing: frozenset[str] = frozenset()
 
 
-async def compiled(mirror: Path, commit: str, environment: str, limit: float) -> Compilation:
-    """Raises Report: AIF771 for a process that ends without a result or takes too long, what it reports itself."""
+class Lost(Report):
+    """AIF771: the process ended without a result. `model` is the one that it compiled just then; empty for none, and
+    where the whole took too long."""
+
+    def __init__(self, found: Diagnostic, model: str = "") -> None:
+        super().__init__(found)
+        self.model = model
+
+
+async def compiled(
+    mirror: Path, commit: str, environment: str, limit: float, without: Iterable[str] = ()
+) -> Compilation:
+    """`without` names models that are left out, and frozen.
+
+    Raises Lost for a process that ends without a result or takes too long, Report with what it reports itself.
+    """
     try:
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tree-", dir=mirror.parent))
     except OSError as error:
         raise _lost(commit, f"can't write {mirror.parent}: {error.strerror}") from None
     try:
-        return await _asked(mirror, commit, environment, folder, limit)
+        return await _asked((str(mirror), commit, environment, str(folder), *sorted(without)), limit)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def _asked(mirror: Path, commit: str, environment: str, folder: Path, limit: float) -> Compilation:
+async def _asked(arguments: tuple[str, ...], limit: float) -> Compilation:
+    commit = arguments[1]
     # -P: what lies in the commit is no module of ours.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "aifctl.reconcile.compiling", str(mirror), commit, environment, str(folder),
+        sys.executable, "-P", "-m", "aifctl.reconcile.compiling", *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, limit=LINE, start_new_session=True,
     )  # fmt: skip
     try:
@@ -131,8 +156,7 @@ def _read(commit: str, lines: Iterable[dict[str, Any] | Packed], code: int | Non
     if told.get("what") == "failed":
         raise Report(*map(_diagnostic, told["findings"]))
     if told.get("what") != "end":
-        how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
-        raise _lost(commit, f"the process ended {how}")
+        raise _died(commit, code, told.get("model", ""))
     return Compilation(
         commit=commit,
         environment=Environment.model_validate(told["environment"]),
@@ -142,6 +166,7 @@ def _read(commit: str, lines: Iterable[dict[str, Any] | Packed], code: int | Non
         complete=told["complete"],
         idle=frozenset(told["idle"]),
         findings=tuple(map(_diagnostic, told["findings"])),
+        passing=frozenset(told["passing"]),
     )
 
 
@@ -155,20 +180,29 @@ def _diagnostic(told: Mapping[str, Any]) -> Diagnostic:
                       notes=tuple(told["notes"]))  # fmt: skip
 
 
-def _lost(commit: str, why: str) -> Report:
-    hint = "the last commit that compiled is kept up; `aifctl validate` says what is wrong with this one"
-    return Report(Diagnostic("AIF771", f"commit {commit[:10]} can't be compiled: {why}", hint))
+def _died(commit: str, code: int | None, model: str) -> Lost:
+    how = f"with code {code}"
+    if code is not None and code < 0:
+        how = f"by signal {-code}" + (" (SIGKILL: out of memory?)" if code == -signal.SIGKILL else "")
+    return _lost(commit, f"the process ended {how}" + (f" while it compiled model `{model}`" if model else ""), model)
+
+
+def _lost(commit: str, why: str, model: str = "") -> Lost:
+    hint = "it is tried again; the last commit that compiled is kept up meanwhile"
+    return Lost(Diagnostic("AIF771", f"commit {commit[:10]} can't be compiled: {why}", hint), model)
 
 
 # The other process
 
 
 def main(arguments: list[str]) -> None:
-    mirror, commit, environment, folder = arguments
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    mirror, commit, environment, folder, *without = arguments
+    # Line by line: when this process is killed, the other must know what it was at.
+    out = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # what anybody prints is no answer
     try:
-        for line in _told(Path(mirror), commit, environment, Path(folder)):
+        memory.keep_within()
+        for line in _told(Path(mirror), commit, environment, Path(folder), frozenset(without)):
             out.write(json.dumps(line, separators=(",", ":")) + "\n")
     except Report as report:
         out.write(json.dumps({"what": "failed", "findings": [_said(d) for d in report.diagnostics]}) + "\n")
@@ -178,7 +212,7 @@ def main(arguments: list[str]) -> None:
     out.close()
 
 
-def _told(mirror: Path, commit: str, name: str, folder: Path) -> Iterator[dict[str, Any]]:
+def _told(mirror: Path, commit: str, name: str, folder: Path, without: frozenset[str]) -> Iterator[dict[str, Any]]:
     from aifctl import pipeline
     from aifctl.delivery import clusters, tree
     from aifctl.spec import git, load
@@ -191,14 +225,18 @@ def _told(mirror: Path, commit: str, name: str, folder: Path) -> Iterator[dict[s
         raise Report(Diagnostic("AIF620", f"environment `{name}` has no cluster", "name one that has"))
     clusters.refuse_others(environment)
     units, found = load.units(repository, environment)
-    kept = set()
+    kept, passing = set(), set()
     for unit in units:
-        model, problems = _model(repository, unit)
+        yield {"what": "begin", "model": unit.name}
+        model, problems, again = _model(repository, unit) if unit.name not in without else _left_out(unit)
         found += problems
+        if again:
+            passing.add(unit.name)
         if model is not None:
             kept.add(unit.document.key)
             bundle = model.bundle
             yield _row(wanted(Unit(name, bundle.tenant, bundle.model), model.manifests))
+    yield {"what": "begin", "model": ""}
     ground, problems = pipeline.compile_ground(repository, environment)
     found += problems
     if ground:
@@ -220,6 +258,7 @@ def _told(mirror: Path, commit: str, name: str, folder: Path) -> Iterator[dict[s
         "complete": tree.is_known(names, repository.diagnostics),
         "idle": [path for path in _yaml_files() if is_idle(path)],
         "findings": [_said(each) for each in findings if each.severity is Severity.ERROR],
+        "passing": sorted(passing),
     }
 
 
@@ -229,20 +268,31 @@ def _yaml_files() -> list[str]:
     return [path.as_posix() for path, _ in files.files([Path()])[0]]
 
 
-def _model(repository: Any, unit: Any) -> tuple[Any, list[Diagnostic]]:
-    """As `compile_unit`, where a fault of ours or a compile without end is a finding of that model alone."""
+def _model(repository: Repository, unit: Source) -> tuple[CompiledModel | None, list[Diagnostic], bool]:
+    """As `compile_unit`, where a fault of ours or a compile without end is a finding of that model alone; and whether
+    it may go well the next time."""
     from aifctl import pipeline
 
     try:
         with _limited(MODEL_LIMIT):
             model, problems = pipeline.compile_unit(repository, unit)
-            return model, list(problems)
+            return model, list(problems), False
     except Report as report:
-        return None, list(report.diagnostics)
+        return None, list(report.diagnostics), False
+    except (MemoryError, OSError) as error:  # TimeoutError is one
+        return None, [_of_model(unit, f"can't be compiled now: {str(error) or 'out of memory'}")], True
     except Exception as error:  # noqa: BLE001 - one model must not hold up the others; the log has the whole
         traceback.print_exc()
-        where = unit.where(("metadata", "name"))
-        return None, [Diagnostic("AIF771", f"model `{unit.name}` can't be compiled: {error!r}", None, where)]
+        return None, [_of_model(unit, f"can't be compiled: {error!r}")], False
+
+
+def _left_out(unit: Source) -> tuple[None, list[Diagnostic], bool]:
+    message = f"is left out: compiling it has ended the process {TOO_OFTEN} times"
+    return None, [_of_model(unit, message, "give the reconciler more memory, or change the model")], False
+
+
+def _of_model(unit: Source, message: str, hint: str | None = None) -> Diagnostic:
+    return Diagnostic("AIF771", f"model `{unit.name}` {message}", hint, unit.at("metadata", "name"))
 
 
 @contextmanager

@@ -16,13 +16,14 @@ from aifctl.cluster.records import Records
 from aifctl.delivery import clusters
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.reconcile import compiling
-from aifctl.reconcile.compiling import Compilation
+from aifctl.reconcile.compiling import TOO_OFTEN, Compilation, Lost
 from aifctl.reconcile.leader import Leader
 from aifctl.reconcile.server import Page, Pages, serve
 from aifctl.reconcile.settings import Settings
 from aifctl.reconcile.shift import Shift
 from aifctl.reconcile.source import Source
 from aifctl.reconcile.telemetry import Log, Metrics
+from aifctl.reconcile.tries import Tries
 
 LONGEST = 300.0
 """Seconds between two tries, at most."""
@@ -44,7 +45,8 @@ class Reconciler:
         self.standing_by = False
         self.shift: Shift | None = None
         self._failures = 0
-        self._told = ""
+        self._tries = Tries()
+        self._told: dict[str, str] = {}
 
     async def run(self) -> int:
         """Raises Report for what can't be begun."""
@@ -63,7 +65,7 @@ class Reconciler:
 
     async def _followed(self) -> int:
         while not await self.news():
-            if self.settings.once:
+            if self.settings.once and not (self._tries.suspect and self._tries.count <= TOO_OFTEN):
                 return 1
             if await self._stopped(self._pause()):
                 return 0
@@ -75,41 +77,70 @@ class Reconciler:
 
     async def news(self) -> bool:
         """Fetches, and compiles what is new. Whether there is a commit to keep up."""
+        commit: str | None
         try:
             commit = await self.source.fetch()
         except Report as report:
             self._failures += 1
             self.metrics.git_up.set(0)
-            self._tell(report)
-            last = await self.source.last() if self.compilation is None else None
-            return await self._compiled(last) if last is not None else self.compilation is not None
-        self.metrics.git_up.set(1)
-        self.metrics.fetched.set(time.time())
-        return await self._compiled(commit)
+            self._tell("git", report)
+            commit = await self.source.last()
+        else:
+            self._failures = 0
+            self._told.pop("git", None)
+            self.metrics.git_up.set(1)
+            self.metrics.fetched.set(time.time())
+        return await self._compiled(commit) if commit is not None else self.compilation is not None
 
     async def _compiled(self, commit: str) -> bool:
-        if self.compilation is not None and self.compilation.commit == commit:
-            self._failures, self._told = 0, ""
+        known = self.compilation if self.compilation is not None and self.compilation.commit == commit else None
+        if known is not None and not known.passing:
+            self.metrics.compile_up.set(1)
             return True
         begun = time.monotonic()
-        try:
-            found = await compiling.compiled(
-                self.source.mirror, commit, self.settings.environment, self.settings.compile_timeout
-            )
-        except Report as report:
-            self._failures += 1
-            self._tell(report, commit=commit[:10])
+        if not self._tries.is_due(commit, begun):
             return self.compilation is not None
-        passed = time.monotonic() - begun
-        self._failures, self._told, self.compilation = 0, "", found
-        self.metrics.compile_seconds.observe(passed)
+        limit, without = self.settings.compile_timeout, self._tries.without(commit)
+        try:
+            found = await compiling.compiled(self.source.mirror, commit, self.settings.environment, limit, without)
+        except Report as report:
+            self._refused(commit, report)
+            return self.compilation is not None
+        self._went_well(found, time.monotonic() - begun)
+        if known is None or (found.frozen.keys(), found.passing) != (known.frozen.keys(), known.passing):
+            self._adopted(found, time.monotonic() - begun)
+        return True
+
+    def _refused(self, commit: str, report: Report) -> None:
+        lost = isinstance(report, Lost)
+        pause = self._tries.failed(commit, time.monotonic(), report.model if isinstance(report, Lost) else "")
+        self.metrics.compiles.labels("lost" if lost else "refused").inc()
+        self.metrics.compile_up.set(0)
+        self._tell("commit", report, commit=commit[:10])
+        if lost:
+            self.log("again", "warning", commit=commit[:10], tries=self._tries.count, seconds=pause)
+
+    def _went_well(self, found: Compilation, seconds: float) -> None:
+        self._told.pop("commit", None)
+        self.metrics.compiles.labels("compiled").inc()
+        self.metrics.compile_up.set(1)
+        self.metrics.compile_seconds.observe(seconds)
         self.metrics.compiled.set(time.time())
+        if not found.passing:
+            self._tries.went_well(found.commit)
+            return
+        pause = self._tries.failed(found.commit, time.monotonic())
+        models = ", ".join(sorted(found.passing))
+        self.log("again", "warning", commit=found.commit[:10], models=models, tries=self._tries.count, seconds=pause)
+
+    def _adopted(self, found: Compilation, seconds: float) -> None:
+        self.compilation = found
         self.metrics.commit.clear()
-        self.metrics.commit.labels(commit).set(1)
-        self.log("commit", commit=commit[:10], units=len(found.units), frozen=len(found.frozen), seconds=passed)
+        self.metrics.commit.labels(found.commit).set(1)
+        units, frozen = len(found.units), len(found.frozen)
+        self.log("commit", commit=found.commit[:10], units=units, frozen=frozen, seconds=seconds)
         if not found.complete:
             self.log("incomplete", "warning", message="some spec has no readable name, so no model counts as gone")
-        return True
 
     async def follow(self) -> None:
         """News at each interval, until it is cancelled; less often while there are none to be had."""
@@ -132,13 +163,15 @@ class Reconciler:
             self.shift.look_again()
 
     def _pause(self) -> float:
+        """Until the next fetch, or until a commit is due that came to nothing, if that is sooner."""
         longer = min(max(LONGEST, self.settings.interval), self.settings.interval * 2.0 ** min(self._failures, 10))
-        return longer * random.uniform(0.9, 1.1) if self._failures else self.settings.interval  # noqa: S311 - jitter
+        pause = longer * random.uniform(0.9, 1.1) if self._failures else self.settings.interval  # noqa: S311 - jitter
+        return min(pause, max(0.0, self._tries.not_before - time.monotonic())) if self._tries.count else pause
 
-    def _tell(self, report: Report, **values: str) -> None:
+    def _tell(self, about: str, report: Report, **values: str) -> None:
         """Once, as long as it stays the same."""
-        if str(report) != self._told:
-            self._told = str(report)
+        if str(report) != self._told.get(about):
+            self._told[about] = str(report)
             for found in report.diagnostics:
                 self.log.finding(found, **values)
                 if self.shift is not None:

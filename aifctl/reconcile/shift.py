@@ -60,6 +60,8 @@ class Shift:
             client, settings.environment, settings.namespace, self._live, self._inventory, self._unread, self._reader
         )
         self._blind = False
+        self._nowhere: tuple[Diagnostic, ...] = ()
+        """Models that never compiled: there is no unit that could say so."""
         self.deliverer: Deliverer | None = None
         self._due: dict[Unit, float] = {}
         self._running: dict[Unit, asyncio.Task[None]] = {}
@@ -100,6 +102,7 @@ class Shift:
         self.deliverer.environment, self.deliverer.platform = found.environment, found.platform
         self.deliverer.policy, self.deliverer.idle = clusters.policy(found.environment), found.idle
         self.book.adopt(found)
+        self._tell_of_nowhere(found)
         self._refuse_many_gone()
         await self._watch()
         ground = Unit(self.settings.environment)
@@ -126,7 +129,12 @@ class Shift:
     def code(self) -> int:
         """Exit code: 1 an error, 2 drift (which is what was looked for), 0 none."""
         states = self.book.count()
-        if states[State.FAILED] or states[State.FROZEN] or (states[State.DRIFTED] and not self.settings.detect_only):
+        if (
+            self._nowhere
+            or states[State.FAILED]
+            or states[State.FROZEN]
+            or (states[State.DRIFTED] and not self.settings.detect_only)
+        ):
             return 1
         return 2 if states[State.DRIFTED] else 0
 
@@ -136,7 +144,8 @@ class Shift:
 
     def measure(self) -> None:
         for state, count in self.book.count().items():
-            self.metrics.units.labels(str(state)).set(count)
+            more = len(self._nowhere) if state is State.FROZEN else 0
+            self.metrics.units.labels(str(state)).set(count + more)
         self.metrics.queue.set(len(self._due) + len(self._running))
 
     def soon(self, unit: Unit, delay: float = DEBOUNCE) -> None:
@@ -383,6 +392,15 @@ class Shift:
         if not self.settings.impersonate:
             return OURSELVES
         return Account.of_account(namespace, clusters.policy(self.compilation.environment).account)
+
+    def _tell_of_nowhere(self, found: Compilation) -> None:
+        known = {work.unit.model for work in self.book.works.values()}
+        before = self._nowhere
+        self._nowhere = tuple(why for model, why in found.frozen.items() if model not in known)
+        for why in self._nowhere:
+            if why not in before:
+                self.log.finding(why)
+                self.warn(why)
 
     def _refuse_many_gone(self) -> None:
         """A wrong folder or branch must not empty an environment."""

@@ -68,6 +68,8 @@ class Metrics:
         self.commit = self._gauge("commit_info", "The commit that is kept up.", "commit")
         self.fetched = self._gauge("last_fetch_timestamp_seconds", "When a fetch went well last.")
         self.compiled = self._gauge("last_compile_timestamp_seconds", "When a commit compiled last.")
+        self.compile_up = self._gauge("compile_up", "Whether the newest commit compiled, but for single models.")
+        self.compiles = self._counter("compiles", "Commits compiled: compiled, refused, lost (killed, late).", "result")
         self.synced = self._gauge("last_success_timestamp_seconds", "When everything was as it should be last.")
         self.compile_seconds = self._histogram("compile_seconds", "Time that a commit takes to compile.")
         self.apply_seconds = self._histogram("apply_seconds", "Time that a unit takes to plan and apply.")

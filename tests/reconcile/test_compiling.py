@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,11 @@ import pytest
 from aifctl.cluster.inventory import Unit
 from aifctl.diagnostics import Report
 from aifctl.manifest import Identity
-from aifctl.reconcile import compiling
+from aifctl.reconcile import compiling, memory
 from aifctl.reconcile.book import Book, State
-from aifctl.reconcile.compiling import Compilation, Object, Packed
+from aifctl.reconcile.compiling import TOO_OFTEN, Compilation, Lost, Object, Packed
 from aifctl.reconcile.source import Source
+from aifctl.reconcile.tries import Tries
 from tests.controlplane.cluster import Cluster
 from tests.delivery import garden as gardens
 from tests.delivery.garden import Garden
@@ -26,11 +30,13 @@ def garden(tmp_path: Path) -> Garden:
     return gardens.new(tmp_path / "garden", Cluster(tmp_path, "https://127.0.0.1:1"), "rose", "tulip")
 
 
-def compiled(garden: Garden, tmp_path: Path, *, limit: float = 60.0, environment: str = "") -> Compilation:
+def compiled(
+    garden: Garden, tmp_path: Path, *, limit: float = 60.0, environment: str = "", without: tuple[str, ...] = ()
+) -> Compilation:
     async def act() -> Compilation:
         source = Source(str(garden.root), "main", tmp_path / "state")
         commit = await source.fetch()
-        return await compiling.compiled(source.mirror, commit, environment or garden.environment, limit)
+        return await compiling.compiled(source.mirror, commit, environment or garden.environment, limit, without)
 
     return asyncio.run(act())
 
@@ -94,6 +100,123 @@ def test_a_compile_that_is_killed_is_a_finding(garden: Garden, tmp_path: Path, m
     monkeypatch.setattr("sys.executable", str(program))
     with pytest.raises(Report, match=r"AIF771.*signal 9"):
         compiled(garden, tmp_path)
+
+
+AILING = """\
+import os, sys
+from pathlib import Path
+from aifctl import pipeline
+from aifctl.reconcile import compiling, memory
+healthy = pipeline.compile_unit
+def compile_unit(repository, unit):
+    if unit.name == "rose":
+        {does}
+    return healthy(repository, unit)
+pipeline.compile_unit = compile_unit
+memory.keep_within.__defaults__ = (Path({cgroup!r}),)
+compiling.main(sys.argv[4:])
+"""
+
+
+@pytest.fixture
+def rose_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """What compiling `rose` does to the process that compiles; `left` are the bytes that its container has."""
+
+    def set_up(does: str, left: int | None = None) -> None:
+        cgroup = tmp_path / "cgroup"
+        cgroup.mkdir()
+        for name, text in (("memory.max", str(left or "max")), ("memory.current", "0"), ("memory.stat", "")):
+            (cgroup / name).write_text(text)
+        script, program = tmp_path / "ailing.py", tmp_path / "python"
+        script.write_text(AILING.format(does=does, cgroup=str(cgroup)))
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        monkeypatch.setattr("sys.executable", str(program))
+
+    return set_up
+
+
+@pytest.mark.parametrize(
+    ("does", "how"), [("os.kill(os.getpid(), 9)", "signal 9 (SIGKILL: out of memory?)"), ("os._exit(7)", "code 7")]
+)
+def test_it_is_told_which_model_ended_it_and_that_one_can_be_left_out(
+    garden: Garden, tmp_path: Path, rose_does: Callable[..., None], does: str, how: str
+) -> None:
+    rose_does(does)
+    with pytest.raises(Lost) as caught:
+        compiled(garden, tmp_path)
+    assert caught.value.model == "rose"
+    (found,) = caught.value.diagnostics
+    assert found.message.endswith(f"{how} while it compiled model `rose`")
+    found_without = compiled(garden, tmp_path, without=("rose",))
+    assert {unit.model for unit in found_without.units} == {"", "tulip"}
+    assert "left out" in found_without.frozen["rose"].notes[0]
+    assert found_without.complete
+    assert not found_without.passing
+
+
+def test_a_model_that_takes_more_memory_than_there_is_ends_alone(
+    garden: Garden, tmp_path: Path, rose_does: Callable[..., None]
+) -> None:
+    rose_does("bytearray(600 << 20)", left=400 << 20)
+    found = compiled(garden, tmp_path)
+    assert {unit.model for unit in found.units} == {"", "tulip"}
+    assert "out of memory" in found.frozen["rose"].notes[0]
+    assert found.passing == {"rose"}
+
+
+def test_without_a_limit_a_model_has_what_there_is(
+    garden: Garden, tmp_path: Path, rose_does: Callable[..., None]
+) -> None:
+    rose_does("bytearray(600 << 20)")
+    assert not compiled(garden, tmp_path).frozen
+
+
+def test_what_is_wrong_with_a_model_does_not_pass(
+    garden: Garden, tmp_path: Path, rose_does: Callable[..., None]
+) -> None:
+    rose_does("raise LookupError('ours')")
+    found = compiled(garden, tmp_path)
+    assert set(found.frozen) == {"rose"}
+    assert not found.passing
+
+
+def test_the_room_of_a_container_counts_cached_files_as_free(tmp_path: Path) -> None:
+    for name, text in (
+        ("memory.max", "1000\n"),
+        ("memory.current", "700\n"),
+        ("memory.stat", "anon 1\ninactive_file 50\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert memory.room(tmp_path) == 350
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.room(tmp_path) is None
+    assert memory.room(tmp_path / "nowhere") is None
+
+
+def test_tries_grow_rarer_and_begin_anew_with_each_commit() -> None:
+    tries = Tries()
+    pauses = [tries.failed("one", 100.0) for _ in range(9)]
+    assert pauses[0] < 6
+    assert pauses[2] > pauses[0]
+    assert max(pauses) <= 330
+    assert not tries.is_due("one", 101.0)
+    assert tries.is_due("one", 100.0 + pauses[-1])
+    assert tries.is_due("two", 101.0)
+    assert tries.failed("two", 100.0) < 6
+
+
+def test_a_model_is_left_out_when_it_ended_the_process_too_often_and_tried_again_with_a_new_commit() -> None:
+    tries = Tries()
+    for _ in range(TOO_OFTEN):
+        assert tries.without("one") == set()
+        tries.failed("one", 0.0, "rose")
+    tries.failed("one", 0.0, "tulip")
+    assert tries.without("one") == {"rose"}
+    tries.went_well("one")
+    assert tries.without("one") == {"rose"}
+    assert tries.without("two") == set()
 
 
 def packed(unit: Unit, *places: tuple[str, str]) -> Packed:

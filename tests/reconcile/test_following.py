@@ -54,6 +54,20 @@ def test_a_broken_spec_freezes_its_model_and_no_other(garden: Garden, start: Sta
         process.until(lambda: process.metric('units{state="frozen"}') == 0)
 
 
+def test_a_model_that_never_compiled_is_told_of(garden: Garden, start: Start) -> None:
+    """It has no unit, neither in the cluster nor in any commit."""
+    garden.plant("iris").edit("models/iris/model.yaml", "export: linear\n", "export: nowhere\n").commit()
+    with start("--once") as process:
+        assert process.ended() == 1
+        assert "iris is frozen" in process.wait("finding", code="AIF772")["message"]
+    with start() as process:
+        process.wait("synced")
+        assert process.metric('units{state="frozen"}') == 1
+        garden.edit("models/iris/model.yaml", "export: nowhere\n", "export: linear\n").commit()
+        process.until(lambda: garden.deployment("iris"))
+        process.until(lambda: process.metric('units{state="frozen"}') == 0)
+
+
 def test_a_spec_that_is_gone_is_pruned_and_one_without_a_name_prunes_nothing(garden: Garden, start: Start) -> None:
     garden.plant("iris").commit()
     with start() as process:
