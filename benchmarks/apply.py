@@ -2,7 +2,8 @@
 
 Whole processes of `aifctl` and of `kubectl --server-side`, on the same objects, each on a control plane of its own that
 is just started (etcd, API server; the programs of the tests). The ratio is what counts: it hardly depends on the
-machine. kubectl reads the rendered tree; aifctl compiles the specs as well.
+machine. kubectl reads the rendered tree; aifctl compiles the specs as well. `benchmarks/floor.py` says beside them what
+the server alone needs for the same objects.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -66,11 +68,14 @@ def main() -> int:
         measure.run((*measure.AIFCTL, "render", "--env", fleet_specs.ENVIRONMENT), folder)
         objects = sum(1 for _ in (folder / "rendered").rglob("*.yaml"))
         rounds = [_round(folder) for _ in range(options.times)]
+        least = min(_floor(folder) for _ in range(options.times))
     best = {task.name: tuple(min(r[task.name][side] for r in rounds) for side in (0, 1)) for task in TASKS}
     _tell(objects, best)
+    theirs = best["apply, new"][1]
+    print(f"  {'the server alone, new':26} floor  {least:6.2f} s   kubectl {theirs:6.2f} s   1/{theirs / least:.1f}")
     if options.json:
         figures = {name: {"aifctl": ours, "kubectl": theirs} for name, (ours, theirs) in best.items()}
-        result = {"machine": measure.machine(), "objects": objects, "seconds": figures}
+        result = {"machine": measure.machine(), "objects": objects, "seconds": figures, "floor": least}
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
 
@@ -94,6 +99,16 @@ def _on_a_new_one(folder: Path, commands: Sequence[tuple[str, ...]], *, namespac
             shutil.rmtree(folder / ".kube", ignore_errors=True)
             seconds.append(measure.run(command, folder, task.ends).seconds)
         return seconds
+
+
+def _floor(folder: Path) -> float:
+    """Seconds that the same objects take without a client to speak of, on a control plane of their own."""
+    with ControlPlane(controllers=False) as plane:
+        install_crds(plane, *KINDS)
+        os.environ["KUBECONFIG"] = str(plane.kubeconfig)
+        _apply_namespaces(folder)
+        command = (sys.executable, str(Path(__file__).with_name("floor.py")), str(folder / "rendered"))
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _apply_namespaces(folder: Path) -> None:

@@ -113,14 +113,15 @@ class _Work:
     def compiled(self, rest: Chosen) -> _Found:
         """Raises Report (AIF114)."""
         bare = self.asked.whole and self.base is None
-        if not rest and not bare and not self.missing and not self.ground.diagnostics:
+        known = any(entry.models for entry in self.hits)
+        if known and not rest and not bare and not self.missing and not self.ground.diagnostics:
             return _Found(self.ground)
         from aifctl import pipeline
         from aifctl.delivery import clusters
 
         loaded = load.read(self.ground, rest)
         found = (*self.missing, *loaded.diagnostics, *self.ground.diagnostics)
-        if not self.hits and not loaded.documents and not found:
+        if not known and not loaded.documents and not found:
             raise load.nothing(self.asked.roots)
         compiled = pipeline.compile_environment(replace(loaded, diagnostics=found), self.environment, whole=bare)
         return _Found(

@@ -162,5 +162,13 @@ def test_a_folder_without_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert [d.code for d in caught.value.diagnostics] == ["AIF114"]
 
 
+def test_a_repository_whose_specs_are_gone(root: Path) -> None:
+    for name in BOTH:
+        (root / name / "model.yaml").unlink()
+    with pytest.raises(Report) as caught:
+        found(root)
+    assert [d.code for d in caught.value.diagnostics] == ["AIF114"]
+
+
 def test_both_examples_are_models_of_their_own(root: Path) -> None:
     assert found(root).specs == {f"{name}/model.yaml" for name in BOTH}
