@@ -15,7 +15,7 @@ from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.watch import Observer
 from aifctl.plan.change import Action
 from aifctl.render.ownership import ENVIRONMENT
-from tests.cluster.looking import live, named, of
+from tests.cluster.looking import live, managers, named, of
 from tests.cluster.world import Object, World, codes, config, job
 from tests.controlplane.cluster import Cluster
 
@@ -52,7 +52,9 @@ def test_a_plan_and_an_apply_say_whose_it_is_and_leave_it(control_plane: Cluster
     assert outcome.result is Result.REFUSED
     assert codes([outcome]) == ["AIF728"]
     after = live(control_plane, world, "Job", NAME, "batch/v1")
-    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert (after["metadata"]["uid"], after["spec"]) == (before["metadata"]["uid"], before["spec"])
+    assert "labels" not in after["metadata"] or ENVIRONMENT not in after["metadata"]["labels"]
+    assert "aifctl" not in managers(after)
     assert NAME not in [each.identity.name for each in world.inventory("digits").entries if each.uid]
 
 
@@ -82,7 +84,7 @@ def test_one_that_comes_between_plan_and_apply_is_seen(control_plane: Cluster, w
     assert outcome.result is Result.FAILED
     assert codes([outcome]) == ["AIF728"]
     found = live(control_plane, world, "Job", NAME, "batch/v1")
-    assert "aifctl" not in {each["manager"] for each in found["metadata"]["managedFields"]}
+    assert "aifctl" not in managers(found)
     assert not [each for each in world.inventory("digits").entries if each.uid == found["metadata"]["uid"]]
 
 
