@@ -293,6 +293,7 @@ CODES: dict[str, Code] = {
         ("AIF852", "garbage was left alone"),
         ("AIF853", "garbage collection was postponed"),
         ("AIF854", "a step that can't be debugged yet"),
+        ("AIF855", "another attempt has taken a step over"),
         # 860-866: server
         ("AIF860", "an option of the server is out of its range"),
         ("AIF861", "the bundle to serve can't be read"),

@@ -34,13 +34,20 @@ class Checkpoints:
     folder: Path
     keep: int = 2
     maximize: bool = False
+    check: Callable[[], None] = lambda: None
+    """Raises where somebody else writes here by now: asked before anything is."""
 
     def save(self, write: Callable[[Path], None], metric: float | None = None) -> Record:
-        """Writes one more checkpoint by `write(path)`, then drops what is neither new nor best. Raises OSError."""
+        """Writes one more checkpoint by `write(path)`, then drops what is neither new nor best.
+
+        Raises OSError, and what `check` raises.
+        """
+        self.check()
         self.folder.mkdir(parents=True, exist_ok=True)
         number = max((record.number for record in self.records()), default=0) + 1
         partial = self.path(number).with_suffix(PARTIAL)
         write(partial)
+        self.check()  # writing may have taken long
         record = Record(number=number, sha256=digest.of_file(partial), size=partial.stat().st_size, metric=metric)
         _settle(partial, self.path(number))
         partial.write_text(json.dumps(asdict(record)), encoding="utf-8")

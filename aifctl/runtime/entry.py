@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
@@ -29,7 +29,7 @@ from aifctl.contract import EXIT_FAILED, EXIT_RETRY, MESSAGE_LIMIT, Kind, Site, 
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.diagnostics.format import text
 from aifctl.digest import SHORT
-from aifctl.runtime import archives
+from aifctl.runtime import archives, turns
 from aifctl.runtime.job import Events, Job, Stopped, forget_code, user_failure, user_frames
 from aifctl.runtime.store import Fault, Published, Store
 
@@ -145,33 +145,83 @@ def execute(
     _check_code(spec, site)
     forget_code()
     inputs = _inputs(spec, store)
+    work = _Work(spec, site, store, inputs, events, stop or threading.Event(), material)
+    if again:
+        outputs, warnings = _run(work, None, keep=False)
+        return Result(digest=spec.digest, outputs=outputs, diagnostics=warnings)
+    turn = _turn(work) if spec.kind is Kind.TRAIN else None
+    if isinstance(turn, Published):
+        events.emit("skipped", digest=spec.digest)
+        return Result(digest=spec.digest, skipped=True, outputs=turn.outputs)
+    with turn or nullcontext():
+        outputs, warnings = _run(work, turn)
+    seconds = round(time.monotonic() - started, 3)
+    events.emit("finished", digest=spec.digest, seconds=seconds)
+    return Result(digest=spec.digest, seconds=seconds, outputs=outputs, diagnostics=warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A step that is to be run, with all it is given."""
+
+    spec: StepSpec
+    site: Site
+    store: Store
+    inputs: Mapping[str, Published]
+    events: Events
+    stop: threading.Event
+    material: Any
+
+
+def _turn(work: _Work) -> turns.Turn | Published:
+    """The right to write checkpoints, or what another attempt has published while this one waited for it."""
+    assert work.spec.digest is not None
+    found = turns.take(
+        turns.Wanted(
+            store=work.store,
+            digest=work.spec.digest,
+            attempt=work.site.attempt,
+            run=work.site.run,
+            stop=work.stop,
+            tell=lambda text: work.events.emit("note", text=text),
+        )
+    )
+    if found is None:
+        raise Stopped("told to stop while another attempt was at this step")
+    return found
+
+
+def _run(
+    work: _Work, turn: turns.Turn | None, *, keep: bool = True
+) -> tuple[Mapping[str, Any], tuple[Diagnostic, ...]]:
+    """Outputs and warnings; what it made is published, or thrown away where it is not to be kept."""
+    spec = work.spec
+    assert spec.digest is not None
     run = importlib.import_module(STEPS[spec.kind]).run
-    attempt = store.attempt(spec.digest, site.attempt)
+    attempt = work.store.attempt(spec.digest, work.site.attempt)
     job = Job(
         spec=spec,
-        site=site,
-        store=store,
-        inputs=inputs,
+        site=work.site,
+        store=work.store,
+        inputs=work.inputs,
         attempt=attempt,
-        events=events,
-        stop=stop or threading.Event(),
-        material=material,
+        events=work.events,
+        stop=work.stop,
+        turn=turn,
+        material=work.material,
     )
-    events.emit("started", digest=spec.digest)
+    work.events.emit("started", digest=spec.digest)
     try:
         outputs = run(job)
-        if published is not None:
+        if keep:
+            about = {"name": spec.name, "kind": spec.kind, "model": spec.model, "config": dict(spec.config)}
+            outputs = attempt.publish(outputs, about).outputs
+        else:
             attempt.discard()
-            return Result(digest=spec.digest, outputs=outputs, diagnostics=tuple(job.warnings))
-        published = attempt.publish(
-            outputs, {"name": spec.name, "kind": spec.kind, "model": spec.model, "config": dict(spec.config)}
-        )
     except BaseException:
         attempt.discard()
         raise
-    seconds = round(time.monotonic() - started, 3)
-    events.emit("finished", digest=spec.digest, seconds=seconds)
-    return Result(digest=spec.digest, seconds=seconds, outputs=published.outputs, diagnostics=tuple(job.warnings))
+    return outputs, tuple(job.warnings)
 
 
 def explain(error: BaseException, spec: StepSpec | None, site: Site | None) -> tuple[int, tuple[Diagnostic, ...]]:

@@ -18,6 +18,7 @@ import pydantic
 from aifctl.contract import Site, StepSpec
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime.store import Attempt, Published, Store
+from aifctl.runtime.turns import Turn
 
 C = TypeVar("C")
 STANDARD_OUTPUT = "-"
@@ -73,6 +74,8 @@ class Job:
     events: Events
     stop: threading.Event = field(default_factory=threading.Event)
     """Set on SIGTERM; who sees it saves and raises Stopped."""
+    turn: Turn | None = None
+    """To write checkpoints: a training has one, but for one whose result is thrown away."""
     warnings: list[Diagnostic] = field(default_factory=list)
     """Findings that do not end the step."""
     material: Any = None

@@ -95,6 +95,8 @@ class _JobSurroundings:
         self.job.events.emit(event, **fields)
 
     def keep_checkpoints(self) -> None:
+        if self.job.turn is not None:
+            self.job.turn.check()
         self.job.store.keep_checkpoints(self.job.digest)
 
     @property
@@ -157,6 +159,7 @@ def _context(job: Job, trained: Trained, splits: Mapping[str, Rows], tracker: Tr
         folder=job.store.checkpoints(job.digest),
         keep=config.checkpoint.keep,
         maximize=config.checkpoint.goal == "maximize",
+        check=(lambda: None) if job.turn is None else job.turn.check,
     )
     return Context(
         config=config,
