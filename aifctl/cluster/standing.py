@@ -124,18 +124,20 @@ def _sync(record: Record, git: Git | None, drifted: tuple[Identity, ...]) -> tup
     wanted = git.trees.get(unit) if git is not None else None
     if is_held(record):
         return Sync.APPLYING, f"by {record.holder}"
+    moved = f"{len(drifted)} of {len(inventory.entries)} objects: {drifted[0]}" if drifted else ""
+    left = f"; drifted: {moved}" if moved else ""
     if inventory.suspended:
-        return Sync.SUSPENDED, inventory.suspended
+        return Sync.SUSPENDED, f"{inventory.suspended}{left}"
     if git is not None and unit.model in git.broken:
         return Sync.BROKEN, "its spec does not compile: `aifctl validate`"
     if inventory.held and (wanted is None or wanted == inventory.held):
-        return Sync.HELD, "what Git has was rolled back; a change of the model in Git ends it"
+        return Sync.HELD, f"what Git has was rolled back; a change of the model in Git ends it{left}"
     if git is not None and git.complete and wanted is None:
         return Sync.GONE, "the next apply prunes it"
     if last is not None and last.outcome == "failed":
         return Sync.FAILED, last.message
     if drifted:
-        return Sync.DRIFTED, f"{len(drifted)} of {len(inventory.entries)} objects: {drifted[0]}"
+        return Sync.DRIFTED, moved
     if wanted is None:
         return Sync.UNKNOWN, ""
     return (Sync.SYNCED, "") if last is not None and last.tree == wanted else (Sync.BEHIND, "")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from aifctl.cluster import health
 from aifctl.cluster.inventory import ENDED, Entry, Inventory, Unit
 from aifctl.diagnostics import Diagnostic
 from aifctl.manifest import Identity
@@ -71,6 +72,11 @@ class Work:
     failures: int = 0
     not_before: float = 0.0
     done_at: float = -LAG
+    drifted: tuple[Identity, ...] = ()
+    """What is not as it was left, of a unit that is left alone."""
+    suspected: tuple[Identity, ...] = ()
+    """The same by one look, at `suspected_at`: a watch may be behind an inventory."""
+    suspected_at: float = 0.0
     moves: list[float] = field(default_factory=list)
     """When it drifted lately: a fight with another controller is told by that."""
 
@@ -84,6 +90,8 @@ class Book:
         self.seen: dict[Identity, Seen] = {}
         self.homes: dict[Identity, Unit] = {}
         """Where what is wanted belongs."""
+        self.blind: frozenset[str] = frozenset()
+        """Kinds that can't be watched: of what is not seen of them nothing is known."""
         self._placed: dict[Identity, Unit] = {}
 
     def work(self, unit: Unit) -> Work:
@@ -138,7 +146,8 @@ class Book:
         told = before is not None and before.healthy != seen.healthy and work.state is State.SETTLING
         ours = entry is not None and seen.version <= _number(entry.resource_version)
         failing = bool(work.failures) and moved and not ours
-        return unit if told or failing or (entry is not None and self.drift(work, entry)) else None
+        measured = identity in work.drifted or identity in work.suspected
+        return unit if told or failing or measured or (entry is not None and self.drift(work, entry)) else None
 
     # What follows from it
 
@@ -175,8 +184,16 @@ class Book:
     def drift(self, work: Work, entry: Entry) -> str:
         """In which way a live object is not as it was left."""
         wanted = work.wanted.by_identity.get(entry.identity) if work.wanted is not None else None
+        return self._moved(work, entry, run=wanted.run) if wanted is not None else ""
+
+    def drifted(self, work: Work) -> tuple[Identity, ...]:
+        """Objects on record that are not as they were left, whatever Git wants by now. Runs are as they are."""
+        lasting = (entry for entry in work.entries.values() if not health.is_run(*entry.identity[:2]))
+        return tuple(entry.identity for entry in lasting if self._moved(work, entry, run=False) in DRIFT)
+
+    def _moved(self, work: Work, entry: Entry, *, run: bool) -> str:
         seen = self.seen.get(entry.identity)
-        if wanted is None or not entry.uid:
+        if not entry.uid or (seen is None and entry.identity.kind in self.blind):
             return ""
         if seen is None:
             behind = time.monotonic() - work.done_at < LAG
@@ -185,7 +202,7 @@ class Book:
             return ""
         if seen.uid != entry.uid:
             return DRIFT[2]
-        if wanted.run:
+        if run:
             return "ended" if seen.ended and entry.observed != ENDED else ""
         if seen.deleting:
             return DRIFT[3]

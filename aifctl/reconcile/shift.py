@@ -41,6 +41,7 @@ GROUND = 15.0
 """Seconds that models wait for the environment's ground, which they may need."""
 GRACE = 8.0
 """Seconds that running applies get to end when we are told to stop."""
+LEFT_ALONE = (State.HELD, State.SUSPENDED)
 BLAMELESS = frozenset({State.SYNCED, State.SUSPENDED, State.SETTLING, State.HELD})
 
 
@@ -146,6 +147,9 @@ class Shift:
         for state, count in self.book.count().items():
             more = len(self._nowhere) if state is State.FROZEN else 0
             self.metrics.units.labels(str(state)).set(count + more)
+        for state in (*LEFT_ALONE, State.DRIFTED):
+            drifted = sum(len(work.drifted) for work in self.book.works.values() if work.state is state)
+            self.metrics.drifted.labels(str(state)).set(drifted)
         self.metrics.queue.set(len(self._due) + len(self._running))
 
     def soon(self, unit: Unit, delay: float = DEBOUNCE) -> None:
@@ -218,6 +222,7 @@ class Shift:
         if self._stopping:
             return
         standing = self.book.standing(work)
+        self._note_drift(work, self.book.drifted(work) if standing and standing[0] in LEFT_ALONE else ())
         work.reason = "" if standing else self.book.differs(work)
         if standing is not None:
             self._say(work, standing[0], (standing[1],) if standing[1] else ())
@@ -228,6 +233,21 @@ class Shift:
             self._running[work.unit] = asyncio.create_task(self._one(work))
             return
         self._done_once(work.unit)
+
+    def _note_drift(self, work: Work, found: tuple[Identity, ...]) -> None:
+        """Of what is left alone. A watch gets the time to catch up before it is told."""
+        now = time.monotonic()
+        if found != work.suspected:
+            work.suspected, work.suspected_at = found, now
+        if found and found != work.drifted and now - work.suspected_at < LAG:
+            self.soon(work.unit, LAG)
+            return
+        news, work.drifted = found != work.drifted, found
+        if news and found:
+            named = ", ".join(map(str, found[:5])) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+            self.log("drifted", "warning", unit=str(work.unit), objects=named)
+            message = f"not as applied, and not repaired while {work.unit} is held or suspended: {named}"
+            self._event(work.unit, "Drifted", message, warning=True)
 
     async def _one(self, work: Work) -> None:
         assert self.deliverer is not None
@@ -264,6 +284,7 @@ class Shift:
         self.book.note_inventory(work.unit, delivered.inventory)
         work.done_at = now
         work.accepted = dict(delivered.accepted)
+        work.drifted = delivered.differing if delivered.state is State.DRIFTED else ()
         inventory = work.inventory
         settled = delivered.settled and work.wanted is not None and inventory is not None
         work.settled = (work.wanted.tree, inventory.entries) if settled and work.wanted and inventory else None
@@ -381,7 +402,7 @@ class Shift:
     async def _watch(self) -> None:
         assert self.deliverer is not None
         blind = await self.watching.watch_kinds(self.deliverer.kinds, self.book.kinds())
-        self._blind = bool(blind)
+        self._blind, self.book.blind = bool(blind), frozenset(blind)
         if blind:
             self.log(
                 "blind", "warning", kinds=", ".join(sorted(blind)), message="can't be watched: drift is found late"

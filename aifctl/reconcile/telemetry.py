@@ -73,6 +73,11 @@ class Metrics:
         self.synced = self._gauge("last_success_timestamp_seconds", "When everything was as it should be last.")
         self.compile_seconds = self._histogram("compile_seconds", "Time that a commit takes to compile.")
         self.apply_seconds = self._histogram("apply_seconds", "Time that a unit takes to plan and apply.")
+        self.drifted = self._gauge(
+            "drifted_objects",
+            "Objects that are not as they should be and are left alone, by their unit's state.",
+            "state",
+        )
         self.repairs = self._counter("drift_repairs", "Objects that drifted and were repaired.")
         self.written = self._counter("objects_written", "Objects by what was done to them.", "what")
         self.applies = self._counter("applies", "Units that were planned and applied, by their result.", "result")

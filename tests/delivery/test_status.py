@@ -56,6 +56,18 @@ def test_drift_names_its_objects(garden: Garden) -> None:
     assert f"{garden.namespace}/iris: missing" in text
 
 
+def test_drift_of_a_model_that_is_left_alone_is_shown_beside_why_it_is(garden: Garden) -> None:
+    garden.applied()
+    assert garden.on("suspend", "iris", "--reason", "incident 42").code == 0
+    reason = model(garden)["note"]
+    assert reason.endswith("incident 42")
+    garden.edited("iris", "other:1")
+    found = model(garden)
+    assert found["sync"] == "suspended"
+    assert found["note"].startswith(f"{reason}; drifted: 1 of 4 objects: ")
+    assert [each["kind"] for each in found["drifted"]] == ["Deployment"]
+
+
 def test_a_pod_that_can_not_start_is_named_with_what_ails_it(garden: Garden, nodes: object) -> None:
     garden.release("iris", BAD)
     assert garden.on("apply", "--wait", "--timeout", "1s").code == 1

@@ -102,12 +102,51 @@ def test_a_suspended_model_is_left_alone_until_it_is_resumed(garden: Garden, sta
         process.until(lambda: garden.live("Service", "tulip", "v1"))
         commit = garden.release("rose", GOOD.replace("serve@", "serve-two@")).commit()
         process.wait("commit", commit=commit[:10])
-        time.sleep(1.5)
+        # It is seen, told and counted, and that is all: what Git has meanwhile is no drift.
+        assert "Service" in process.wait("drifted", unit="rose")["objects"]
+        process.until(lambda: process.metric('drifted_objects{state="suspended"}') == 1)
         assert garden.live("Service", "rose", "v1") is None
         assert garden.image("rose") == GOOD
+        process.until(lambda: "Drifted" in events(garden, "rose"))
         command(garden, "resume", "rose")
         process.until(lambda: garden.live("Service", "rose", "v1"))
         process.until(lambda: garden.image("rose") != GOOD)
+        process.until(lambda: process.metric('drifted_objects{state="suspended"}') == 0)
+
+
+def events(garden: Garden, model: str) -> set[str]:
+    name = f"aif.{garden.environment}.garden.{model}"
+    found = garden.cluster.list("v1", "Event", "aif-system", fieldSelector=f"involvedObject.name={name}")
+    return {each["reason"] for each in found}
+
+
+def test_drift_of_a_suspended_model_that_a_person_puts_right_is_forgotten(garden: Garden, start: Start) -> None:
+    with start() as process:
+        settled(process)
+        command(garden, "suspend", "rose", "--reason", "incident 42")
+        process.wait("finding", code="AIF777")
+        garden.edited("rose", "other:1")
+        process.until(lambda: process.metric('drifted_objects{state="suspended"}') == 1)
+        command(garden, "apply")
+        assert garden.image("rose") == GOOD
+        process.until(lambda: process.metric('drifted_objects{state="suspended"}') == 0)
+        time.sleep(4)
+        assert len(process.said("drifted")) == 1
+
+
+def test_a_model_that_is_suspended_and_as_it_was_left_has_not_drifted(garden: Garden, start: Start) -> None:
+    """Nor does what a person applies to it, before the watch has told of all of it."""
+    with start() as process:
+        settled(process)
+        command(garden, "suspend", "rose", "--reason", "incident 42")
+        process.wait("finding", code="AIF777")
+        garden.release("rose", GOOD.replace("serve@", "serve-two@")).commit()
+        command(garden, "apply")
+        process.until(lambda: garden.image("rose") != GOOD)
+        time.sleep(4)
+        assert process.metric('units{state="suspended"}') == 1
+        assert process.metric('drifted_objects{state="suspended"}') == 0
+        assert not process.said("drifted")
 
 
 def test_at_rest_there_is_nothing_but_watches(garden: Garden, start: Start) -> None:

@@ -165,6 +165,10 @@ def test_a_held_tree_is_left_alone_until_the_model_changes(garden: Garden, start
         assert done.returncode == 0, done.stderr
         process.wait("held", unit="rose")
         assert garden.image("rose") == GOOD
+        # Against what was applied last, not against what is held.
+        garden.cluster.delete(garden.reference("Service", "rose", "v1"))
+        assert "Service" in process.wait("drifted", unit="rose")["objects"]
+        assert process.metric('drifted_objects{state="held"}') == 1
         third = GOOD.replace("serve@", "serve-three@")
         garden.release("rose", third).commit()
         process.until(lambda: garden.image("rose") == third)
