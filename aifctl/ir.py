@@ -73,7 +73,6 @@ class Step:
     resources: Resources
     accelerator: Accelerator | None = None
     nodes: int = 1
-    spot: bool = False
     variables: tuple[Variable, ...] = ()
     secrets: tuple[SecretVariable, ...] = ()
     timeout: float | None = None

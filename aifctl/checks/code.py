@@ -19,6 +19,7 @@ BASE = frozenset(
         "typer",
         "rich",
         "aiohttp",
+        "orjson",
         "kubernetes",
         "prometheus-client",
     }

@@ -46,6 +46,8 @@ def _above(limit: int) -> Test:
     return lambda value: isinstance(value, int) and value > limit
 
 
+STAGES = ("training", "evaluation", "tuning", "datasets.*", "steps.*", "export.*")
+"""Those that may ask for hardware."""
 TABLE = (
     Unbuilt("task", "`task: causal-lm`", "tasks are `classification`, `regression` and `custom`", _among("causal-lm")),
     Unbuilt("tuning", "tuning", "try values by hand: `aifctl run --set …`, and compare by `aifctl runs`", on_key=True),
@@ -85,7 +87,7 @@ TABLE = (
     ),
     *(
         Unbuilt(f"{stage}.hardware.nodes", "a step on {value} nodes", "use one node", _above(1), cluster=True)
-        for stage in ("training", "evaluation", "tuning", "datasets.*", "steps.*", "export.*")
+        for stage in STAGES
     ),
     *(
         Unbuilt(
@@ -95,7 +97,17 @@ TABLE = (
             _above(1),
             cluster=True,
         )
-        for stage in ("training", "evaluation", "tuning", "datasets.*", "steps.*", "export.*")
+        for stage in STAGES
+    ),
+    *(
+        Unbuilt(
+            f"{stage}.hardware.spot",
+            "asking for spot machines",
+            "name an accelerator of the catalogue whose `node_selector` and `tolerations` lead to them",
+            severity=Severity.WARNING,
+            cluster=True,
+        )
+        for stage in STAGES
     ),
     Unbuilt("export.*.quantize", "quantizing", "export without `quantize`"),
     Unbuilt(

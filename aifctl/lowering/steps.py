@@ -366,7 +366,6 @@ class _Line:
                 resources=placement.resources(work.kind.value, hardware),
                 accelerator=accelerator,
                 nodes=hardware.nodes if not self.place.local else 1,
-                spot=hardware.spot,
                 variables=variables,
                 secrets=self.place.secrets(*work.names),
                 timeout=hardware.timeout,

@@ -161,7 +161,7 @@ def test_what_a_step_asks_for_and_what_it_gets_where_it_asks_for_nothing() -> No
 
 
 def test_an_accelerator_brings_its_image_and_the_nodes_that_have_it() -> None:
-    found = steps(edited(SPEC, {"training.hardware": {"accelerator": "nvidia-l4", "per_node": 2, "spot": True}}))
+    found = steps(edited(SPEC, {"training.hardware": {"accelerator": "nvidia-l4", "per_node": 2}}))
     train = found["train"]
     assert train.accelerator == ir.Accelerator(
         name="nvidia-l4",
@@ -170,7 +170,6 @@ def test_an_accelerator_brings_its_image_and_the_nodes_that_have_it() -> None:
         node_selector={"gpu": "l4"},
         tolerations=({"key": "gpu"},),
     )
-    assert train.spot
     assert train.image == PLATFORM["images"]["pytorch"]["nvidia"]
     assert {step.image for name, step in found.items() if name != "train"} == {PLATFORM["images"]["pytorch"]["cpu"]}
 

@@ -45,7 +45,7 @@ def steps(pin: str | None = "sha256:" + "cd" * 32, tree: str | None = None) -> t
     prepare = step("prepare", Kind.PREPARE, {"data:digits": pin})
     train = step(
         "train", Kind.TRAIN, {"prepare": prepare.spec.digest}, code=tree, accelerator=gpu, timeout=3600.4,
-        resources=ir.Resources(cpu=8, memory=32 << 30), variables=variables, secrets=secrets, spot=True,
+        resources=ir.Resources(cpu=8, memory=32 << 30), variables=variables, secrets=secrets,
     )  # fmt: skip
     known = train.spec.digest
     evaluate = step("evaluate", Kind.EVALUATE, {"train": known, "prepare": prepare.spec.digest}, code=tree)

@@ -25,7 +25,7 @@ async def tenants(subject: Subject) -> AsyncIterator[Answer]:
         elif live["metadata"].get("deletionTimestamp"):
             yield wrong("AIF798", f"{name} is being deleted", "wait until it is gone, then apply")
         else:
-            yield _level(name, live, subject.environment.pod_security)
+            yield _level(name, live, subject.environment.pod_security, ours=name in made)
 
 
 async def secrets(subject: Subject) -> AsyncIterator[Answer]:
@@ -78,14 +78,13 @@ def _absent(name: str, made: set[str], environment: str) -> Answer:
     return wrong("AIF798", f"{name} is not there, and nothing here makes it", hint)
 
 
-def _level(name: str, live: Mapping[str, Any], wanted: str) -> Answer:
+def _level(name: str, live: Mapping[str, Any], wanted: str, *, ours: bool) -> Answer:
     found = (live["metadata"].get("labels") or {}).get(ENFORCE)
     if found == wanted:
         return good(f"{name} enforces the Pod Security level {wanted}")
     if found is None:
-        hint = (
-            f"`aifctl apply` of the whole repository labels it; by hand: `kubectl label ns {name} {ENFORCE}={wanted}`"
-        )
+        by_hand = f"`kubectl label ns {name} {ENFORCE}={wanted}`"
+        hint = f"`aifctl apply` of the whole repository labels it; by hand: {by_hand}" if ours else by_hand
         return doubt("AIF798", f"{name} enforces no Pod Security level, the platform file says {wanted}", hint)
     message = f"{name} enforces the Pod Security level {found}, the platform file says {wanted}"
     if found in LEVELS and LEVELS.index(found) > LEVELS.index(wanted):
