@@ -11,6 +11,8 @@ import sys
 import tempfile
 from typing import Any
 
+from aifctl.runtime import llvm
+
 SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "ABSL_MIN_LOG_LEVEL": "3",
@@ -23,6 +25,7 @@ SETTINGS = {
 def _import() -> Any:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    llvm.before_tensorflow()
     sys.stderr.flush()
     with tempfile.TemporaryFile() as said:
         stderr = os.dup(2)
@@ -36,6 +39,7 @@ def _import() -> Any:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+    llvm.after_tensorflow()
     tensorflow.get_logger().setLevel("ERROR")
     return tensorflow
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from aifctl.contract import TrainConfig
 from aifctl.diagnostics import Diagnostic, Report
-from aifctl.runtime import frameworks
+from aifctl.runtime import frameworks, llvm
 from aifctl.runtime.context import Context, Rows, user_code
 from aifctl.runtime.frameworks import Forward, Trained, load_reference
 from aifctl.runtime.frameworks.loop import Loop
@@ -29,6 +29,8 @@ from aifctl.runtime.job import Stopped, import_attribute
 from aifctl.runtime.signature import CLASSIFICATION, PROBABILITIES, VALUE, Arrays, Signature, output_kind, probabilities
 
 __all__ = ["load", "load_reference", "train"]
+
+llvm.before_torch()
 
 WEIGHTS = "model.safetensors"
 PROBE_ROWS = 8
