@@ -99,16 +99,6 @@ TABLE = (
         )
         for stage in STAGES
     ),
-    *(
-        Unbuilt(
-            f"{stage}.hardware.spot",
-            "asking for spot machines",
-            "name an accelerator of the catalogue whose `node_selector` and `tolerations` lead to them",
-            severity=Severity.WARNING,
-            cluster=True,
-        )
-        for stage in STAGES
-    ),
     Unbuilt("export.*.quantize", "quantizing", "export without `quantize`"),
     Unbuilt(
         "export.*.format",

@@ -18,8 +18,8 @@ import yaml12
 
 from aifctl.manifest import Manifest, in_order
 from aifctl.render import kinds
-from aifctl.render.bundles import render_reconciler
 from aifctl.render.backends.reconciler import Reconciler
+from aifctl.render.bundles import render_reconciler
 from tests.controlplane.cluster import SERVER_SIDE_APPLY, Cluster, Object, Refused, path_of
 from tests.controlplane.fixtures import install_crds
 from tests.golden.repository import HERE

@@ -13,8 +13,8 @@ from aifctl import ir
 from aifctl.diagnostics import Report
 from aifctl.manifest import Manifest
 from aifctl.render import kinds
-from aifctl.render.bundles import render, render_ground
 from aifctl.render.backends import tenancy
+from aifctl.render.bundles import render, render_ground
 from aifctl.render.tree import tree
 from aifctl.resources import template_path
 from tests.golden.repository import HERE
