@@ -82,6 +82,11 @@ class Metrics:
         self.written = self._counter("objects_written", "Objects by what was done to them.", "what")
         self.applies = self._counter("applies", "Units that were planned and applied, by their result.", "result")
 
+        for result in ("compiled", "refused", "lost"):  # an increase is told only of what was there before
+            self.compiles.labels(result)
+        for state in ("held", "suspended", "drifted"):
+            self.drifted.labels(state)
+
     def page(self) -> bytes:
         return bytes(generate_latest(self.registry))
 
