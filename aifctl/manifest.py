@@ -39,6 +39,8 @@ METADATA = ("name", "generateName", "namespace", "labels", "annotations")
 CRD = "CustomResourceDefinition"
 HOLDERS = frozenset({"Namespace", CRD, "PersistentVolume", "PersistentVolumeClaim"})
 """Kinds that take others' objects or data along: deleted only by who says so."""
+RUN = "aif.dev/run"
+"""Label of a step's Job and of its pod: the object that drives their run."""
 KEY_LIMIT = 1000
 """Readers give up on a `key:` longer than 1024 characters."""
 

@@ -18,7 +18,8 @@ from aifctl.cluster.health import Health, State, Streak, Subject, Trouble
 from aifctl.cluster.snapshot import Live
 from aifctl.cluster.watch import Observer
 from aifctl.diagnostics import Diagnostic
-from aifctl.manifest import Identity
+from aifctl.manifest import RUN, Identity, Manifest
+from aifctl.plan.diff import is_run
 
 TICK = 1.0
 LOG_LINES = 20
@@ -136,16 +137,19 @@ async def trouble_of(client: Client, live: Live | None) -> tuple[Trouble | None,
 
 
 async def pods_trouble(client: Client, live: Live) -> Trouble | None:
-    """The worst that ails a workload's pods; None where nothing does, it has no pods, or we may not read them."""
+    """The worst that ails a workload's pods, of a run those of its steps too; None where nothing does, it has no pods,
+    or we may not read them."""
     labels = health.selector(live)
     if not labels:
         return None
-    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    selectors = [",".join(f"{key}={value}" for key, value in sorted(labels.items()))]
+    if is_run(Manifest(live)):
+        selectors.append(f"{RUN}={live['metadata']['name']}")
     try:
-        pods, _ = await client.items(_pods(live), {"labelSelector": selector})
+        pages = [await client.items(_pods(live), {"labelSelector": each}) for each in selectors]
     except (ApiError, Unreachable):
         return None
-    return health.stuck(pods)
+    return health.stuck([pod for pods, _ in pages for pod in pods])
 
 
 def _pods(live: Live) -> str:

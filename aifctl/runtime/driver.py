@@ -22,9 +22,10 @@ from aifctl.contract import EXIT_FAILED, EXIT_RETRY, Site, StepSpec, decode
 from aifctl.diagnostics.format import text
 from aifctl.diagnostics.model import Diagnostic, Report
 from aifctl.ir import Resources, Run, Step
+from aifctl.manifest import RUN
 from aifctl.runtime.execution import Execution, Options, Surroundings
 from aifctl.runtime.interrupts import Interrupts
-from aifctl.runtime.jobs import RUN, Driver, JobClaims, JobLauncher
+from aifctl.runtime.jobs import Driver, JobClaims, JobLauncher
 from aifctl.runtime.kube import Api, Kube, Object, Refused, Unavailable
 from aifctl.runtime.outcome import RunOutcome
 from aifctl.runtime.progress import PlainView, View

@@ -19,13 +19,13 @@ from typing import Any
 from aifctl import contract, digest
 from aifctl.contract import Site, StepSpec
 from aifctl.ir import Step
+from aifctl.manifest import RUN
 from aifctl.runtime import job_status
 from aifctl.runtime.job import STANDARD_OUTPUT
 from aifctl.runtime.job_watch import JobWatch
 from aifctl.runtime.kube import Api, Exists, Missing, Object, Refused, Unavailable
 from aifctl.runtime.launcher import Ended, Handle, Verdict
 
-RUN = "aif.dev/run"
 STEP = job_status.STEP
 DIGEST = "aif.dev/step-digest"
 """Label: the first digits of the step's digest, by which runs see that they work on the same thing."""

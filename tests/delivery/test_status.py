@@ -171,6 +171,21 @@ def test_a_run_that_takes_too_long(garden: Garden, nodes: object) -> None:
     assert name in done.err
 
 
+def test_a_step_that_finds_no_node_is_named(garden: Garden, nodes: object) -> None:
+    """The run itself goes on: its driver waits for the step's pod."""
+    name = _run(garden, "complete", after="600s")
+    space = f"garden-{garden.lab}"
+    jobs = garden.cluster.list("batch/v1", "Job", space)
+    (pod,) = (job["spec"]["template"]["spec"] for job in jobs if job["metadata"]["name"] == name)
+    pod["containers"][0]["resources"] = {"requests": {"cpu": "100000"}}
+    metadata = {"name": f"{name}-train", "namespace": space, "labels": {"aif.dev/run": name}}
+    garden.cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
+    done = garden.run("wait", "run", "iris", "--env", garden.lab, "--timeout", "3s")
+    assert done.code == 1
+    assert f"{name}-train" in done.err
+    assert "Insufficient cpu" in done.err
+
+
 def test_a_model_without_a_run(garden: Garden) -> None:
     garden.applied()
     for words, code in ((("run", "iris"), "AIF747"), (("run", "ires"), "AIF746"), (("healthy", "ires"), "AIF746")):
