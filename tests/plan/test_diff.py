@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aifctl.manifest import Manifest
-from aifctl.plan.change import Action
+from aifctl.plan.change import Action, Change, ChangeSet, Masked, Op
 from aifctl.plan.diff import diff, diff_environments
-from aifctl.plan.steps import plan_steps
-from aifctl.plan.change import Change, ChangeSet, Masked, Op
 from aifctl.plan.fields import same
+from aifctl.plan.steps import plan_steps
 from aifctl.plan.views.json import json
 from aifctl.plan.views.markdown import markdown
 from aifctl.plan.views.text import text

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aifctl.manifest import Manifest
-from aifctl.plan.steps import RunChange, plan_steps
-from aifctl.plan.steps import Status, why
+from aifctl.plan.steps import RunChange, Status, plan_steps, why
 from tests.plan.objects import DIGEST, Entry, manifest, run
 
 PIN = {"data:digits": "sha256:aa"}
