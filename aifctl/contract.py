@@ -25,6 +25,8 @@ IDENTITY = "v1"
 
 MESSAGE_LIMIT = 4096
 """Bytes that Kubernetes keeps of a container's termination message."""
+RUN = "aif.dev/run"
+"""Label of a step's Job and of its pod: the object that drives their run."""
 EXIT_FAILED = 1
 """The step can't succeed as it is (user code, a gate, bad data): do not retry."""
 EXIT_RETRY = 75

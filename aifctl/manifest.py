@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from aifctl import contract
 from aifctl import digest as digests
 from aifctl.diagnostics import Diagnostic, Report
 
@@ -39,8 +40,7 @@ METADATA = ("name", "generateName", "namespace", "labels", "annotations")
 CRD = "CustomResourceDefinition"
 HOLDERS = frozenset({"Namespace", CRD, "PersistentVolume", "PersistentVolumeClaim"})
 """Kinds that take others' objects or data along: deleted only by who says so."""
-RUN = "aif.dev/run"
-"""Label of a step's Job and of its pod: the object that drives their run."""
+RUN = contract.RUN
 KEY_LIMIT = 1000
 """Readers give up on a `key:` longer than 1024 characters."""
 

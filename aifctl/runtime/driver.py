@@ -18,11 +18,10 @@ from typing import Any, NoReturn
 
 import yaml
 
-from aifctl.contract import EXIT_FAILED, EXIT_RETRY, Site, StepSpec, decode
+from aifctl.contract import EXIT_FAILED, EXIT_RETRY, RUN, Site, StepSpec, decode
 from aifctl.diagnostics.format import text
 from aifctl.diagnostics.model import Diagnostic, Report
 from aifctl.ir import Resources, Run, Step
-from aifctl.manifest import RUN
 from aifctl.runtime.execution import Execution, Options, Surroundings
 from aifctl.runtime.interrupts import Interrupts
 from aifctl.runtime.jobs import Driver, JobClaims, JobLauncher

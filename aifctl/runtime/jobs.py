@@ -17,9 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aifctl import contract, digest
-from aifctl.contract import Site, StepSpec
+from aifctl.contract import RUN, Site, StepSpec
 from aifctl.ir import Step
-from aifctl.manifest import RUN
 from aifctl.runtime import job_status
 from aifctl.runtime.job import STANDARD_OUTPUT
 from aifctl.runtime.job_watch import JobWatch
