@@ -6,7 +6,7 @@ whole or not at all. Symbolic links are never followed, and nothing outside the 
 
     steps/<digest>                       reached by nobody, or not finished and no longer worked on
     steps/<digest>/attempts/<attempt>    all but the published one
-    steps/<digest>/checkpoints           of a finished training
+    steps/<digest>/{checkpoints,turns}   of a finished training
     trash/…, .<name>.<hex>               left by a collection or a write that was killed
 """
 
@@ -217,8 +217,9 @@ def _of_step(folder: Path, rule: Rule, kept: Set[str]) -> Iterator[Garbage]:
     for attempt in _folders(folder / "attempts"):
         if attempt.name != marker.get("attempt"):
             yield from _if_old(attempt, "an attempt that did not publish", rule)
-    if marker and (folder / "checkpoints") in _folders(folder):
-        yield from _if_old(folder / "checkpoints", "checkpoints of a finished training", rule)
+    for name in ("checkpoints", "turns"):
+        if marker and (folder / name) in _folders(folder):
+            yield from _if_old(folder / name, f"{name} of a finished training", rule)
 
 
 def _marker(folder: Path) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
     steps/<digest>/manifest.json                the success marker: files with sha256 and size, and the outputs
     steps/<digest>/attempts/<attempt>/<file>    what the manifest names
     steps/<digest>/checkpoints/…                work area of training; changes, and is in no manifest
+    steps/<digest>/turns/<number>.json          whose turn it is to write checkpoints (`runtime.turns`)
     runs/<run>.json   code/<digest>…   data/sha256-<hex>…
 
 A manifest is written once and never over an existing one, so a step has one result however many attempts race or are

@@ -102,9 +102,9 @@ class Turn:
 
 
 def take(wanted: Wanted) -> Turn | Published | None:
-    """The turn; what another has published meanwhile; None where it was told to stop before. Raises Fault."""
+    """The turn; what another has published meanwhile; None where it was told to stop while it waited. Raises Fault."""
     known, since, told = b"", time.monotonic(), False
-    while not wanted.stop.is_set():
+    while True:
         published = wanted.store.find(wanted.digest)
         if published is not None:
             return published
@@ -116,13 +116,16 @@ def take(wanted: Wanted) -> Turn | Published | None:
             turn = Turn(wanted, last + 1)
             if wanted.store.write(_file(wanted.digest, last + 1), _record(wanted, 0), exclusive=True):
                 turn.begin()
+                if told:
+                    wanted.tell("")
                 return turn
             continue
+        if wanted.stop.is_set():
+            return None
         if not told:
             wanted.tell(f"waits: {_owner(raw)} is at this step")
             told = True
         wanted.stop.wait(POLL)
-    return None
 
 
 def _numbers(wanted: Wanted) -> list[int]:

@@ -90,6 +90,7 @@ class TestPlan:
         lost = store.attempt(train, "lost").path
         (lost / "half").write_text("x")
         (store.checkpoints(train) / "epoch1").write_text("x" * 100)
+        store.write(f"steps/{train}/turns/000001.json", b"{}")
         unfinished = "c" * 64
         (store.checkpoints(unfinished) / "epoch1").write_text("x")
         store.attempt(unfinished, "killed")
@@ -97,6 +98,7 @@ class TestPlan:
         assert {(item.path.relative_to(place.store).as_posix(), item.bytes) for item in found.garbage} == {
             (f"steps/{train}/attempts/lost", 1),
             (f"steps/{train}/checkpoints", 100),
+            (f"steps/{train}/turns", 2),
             (f"steps/{unfinished}/attempts/killed", 0),  # its checkpoints are what a later run goes on from
         }
 

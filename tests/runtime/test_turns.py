@@ -197,9 +197,11 @@ def test_an_owner_elsewhere_is_waited_for_while_it_gives_signs_of_life(
 def test_an_owner_that_ends_is_followed_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere(store, 0)
     stop = Moments(monkeypatch, lambda now: elsewhere(store, 1, ended=now >= 3))
-    turn = turns.take(wanted(store, stop=stop))
+    said: list[str] = []
+    turn = turns.take(replace(wanted(store, stop=stop), tell=said.append))
     assert isinstance(turn, Turn)
     assert stop.now == 3
+    assert said == ["waits: attempt b1 of run other is at this step", ""]
     turn.end()
     after = turns.take(wanted(store, "a2"))
     assert isinstance(after, Turn)
