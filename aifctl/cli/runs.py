@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +30,12 @@ def runs(
         typer.Option("--model", "-m", help="Only runs of this model.", autocompletion=completion.models),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option("--store", help="Store of the runs; .aif beside the platform file when left out.")
+        str | None,
+        typer.Option(
+            "--store",
+            help="Store of the runs, a folder or URL; .aif beside the platform file when left out.",
+            show_default=False,
+        ),
     ] = None,
     form: Annotated[output.Output, typer.Option("--output", "-o", help="text or json.")] = output.Output.TEXT,
 ) -> int:
@@ -43,6 +47,7 @@ def runs(
         aifctl runs
         aifctl runs 3f9a1c
         aifctl runs 3f9a1c 77b0e2
+        aifctl runs --store s3://acme-models
     """
     from aifctl.runtime import comparison, run_tables
     from aifctl.runtime import runs as records

@@ -253,6 +253,18 @@ def test_a_chain_of_steps_and_its_record(place: Bucket, bench: Any, tmp_path: Pa
     assert [record.state for record in runs.list_runs(store).records] == ["done"]
 
 
+def test_the_command_lists_runs_of_a_bucket(place: Bucket, store: Store) -> None:
+    runs.begin(store, "digits-0123456789", runs.About(model="digits"), [])
+    code = "import sys; from aifctl.cli import main; sys.exit(main(['runs', '--store', sys.argv[1]]))"
+    listed = step(place, code, place.uri)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.splitlines()[1].split()[:3] == ["digits-0123456789", "digits", "running"]
+    missing = step(place, code, "s3://no-such-bucket-here/models")
+    assert missing.returncode == 1
+    assert "error[AIF802]: can't list runs: there is no bucket `no-such-bucket-here`" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
 SLOW = """
 import os, pathlib, signal, sys, time
 folder, model = (pathlib.Path(os.environ[name]) for name in ("AIF_CHECKPOINT_DIR", "AIF_MODEL_DIR"))
