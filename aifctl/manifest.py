@@ -17,7 +17,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from aifctl import contract
 from aifctl import digest as digests
 from aifctl.diagnostics import Diagnostic, Report
 
@@ -40,7 +39,6 @@ METADATA = ("name", "generateName", "namespace", "labels", "annotations")
 CRD = "CustomResourceDefinition"
 HOLDERS = frozenset({"Namespace", CRD, "PersistentVolume", "PersistentVolumeClaim"})
 """Kinds that take others' objects or data along: deleted only by who says so."""
-RUN = contract.RUN
 KEY_LIMIT = 1000
 """Readers give up on a `key:` longer than 1024 characters."""
 

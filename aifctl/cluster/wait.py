@@ -18,7 +18,7 @@ from aifctl.cluster.health import Health, State, Streak, Subject, Trouble
 from aifctl.cluster.snapshot import Live
 from aifctl.cluster.watch import Observer
 from aifctl.diagnostics import Diagnostic
-from aifctl.manifest import RUN, Identity, Manifest
+from aifctl.manifest import Identity, Manifest
 from aifctl.plan.diff import is_run
 
 TICK = 1.0
@@ -139,6 +139,8 @@ async def trouble_of(client: Client, live: Live | None) -> tuple[Trouble | None,
 async def pods_trouble(client: Client, live: Live) -> Trouble | None:
     """The worst that ails a workload's pods, of a run those of its steps too; None where nothing does, it has no pods,
     or we may not read them."""
+    from aifctl.contract import RUN  # a plan, and an apply that waits for nothing, go without
+
     labels = health.selector(live)
     if not labels:
         return None
