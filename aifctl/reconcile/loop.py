@@ -25,8 +25,8 @@ from aifctl.reconcile.source import Source
 from aifctl.reconcile.telemetry import Log, Metrics
 from aifctl.reconcile.tries import Tries
 
-LONGEST = 300.0
-"""Seconds between two tries, at most."""
+SOONEST, LONGEST = 1.0, 300.0
+"""Seconds between two tries, at least and at most."""
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 ONCE = 20.0
 """Seconds that `once` waits to lead."""
@@ -95,6 +95,9 @@ class Reconciler:
     async def _compiled(self, commit: str) -> bool:
         known = self.compilation if self.compilation is not None and self.compilation.commit == commit else None
         if known is not None and not known.passing:
+            # What a commit before it was refused for is over: neither tried again nor told of any more.
+            self._tries.went_well(commit)
+            self._told.pop("commit", None)
             self.metrics.compile_up.set(1)
             return True
         begun = time.monotonic()
@@ -166,7 +169,7 @@ class Reconciler:
         """Until the next fetch, or until a commit is due that came to nothing, if that is sooner."""
         longer = min(max(LONGEST, self.settings.interval), self.settings.interval * 2.0 ** min(self._failures, 10))
         pause = longer * random.uniform(0.9, 1.1) if self._failures else self.settings.interval  # noqa: S311 - jitter
-        return min(pause, max(0.0, self._tries.not_before - time.monotonic())) if self._tries.count else pause
+        return min(pause, max(SOONEST, self._tries.not_before - time.monotonic())) if self._tries.count else pause
 
     def _tell(self, about: str, report: Report, **values: str) -> None:
         """Once, as long as it stays the same."""
