@@ -177,7 +177,7 @@ def _turn(work: _Work) -> turns.Turn | Published:
     """The right to write checkpoints, or what another attempt has published while this one waited for it."""
     assert work.spec.digest is not None
     found = turns.take(
-        turns.Wanted(
+        turns.Request(
             store=work.store,
             digest=work.spec.digest,
             attempt=work.site.attempt,

@@ -16,12 +16,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from aifctl.diagnostics import Diagnostic
+from aifctl.diagnostics import Diagnostic, Report
 from aifctl.runtime.store import Fault, Published, Store
 
 BEAT = 5.0
@@ -33,8 +33,8 @@ POLL = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Whose turn is asked for. `stop` ends the wait, and is set where the turn is lost; `tell` gets text for people."""
+class Request:
+    """Asks for a turn. `stop` ends the wait, and is set where the turn is lost; `tell` gets text for people."""
 
     store: Store
     digest: str
@@ -48,21 +48,23 @@ class Wanted:
 class Turn:
     """Held from `take` until `end`."""
 
-    wanted: Wanted
+    request: Request
     number: int
+    about: Mapping[str, Any]
+    """Its owner, as known when it was taken: a machine may be given another name meanwhile."""
     lost: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def check(self) -> None:
         """Raises Fault where another has the turn by now, or where it can't be known."""
-        wanted = self.wanted
-        mine = _parse(wanted.store.read(_file(wanted.digest, self.number)) or b"")
+        request = self.request
+        mine = _parse(request.store.read(_file(request.digest, self.number)) or b"")
         # A store that does not refuse a second writer of one name would give a number to two: the last one has it.
-        self.lost |= any(mine.get(name) != value for name, value in _about(wanted).items())
-        self.lost |= wanted.store.read(_file(wanted.digest, self.number + 1)) is not None
+        self.lost |= any(mine.get(name) != value for name, value in self.about.items())
+        self.lost |= request.store.read(_file(request.digest, self.number + 1)) is not None
         if self.lost:
-            raise _taken_over(wanted)
+            raise _taken_over(request)
 
     def end(self) -> None:
         """Lets the next one begin at once. A store that is away is no reason to fail: the turn gets stale."""
@@ -94,42 +96,55 @@ class Turn:
                 self._write(beat)
             except Fault:
                 if self.lost:
-                    self.wanted.stop.set()
+                    self.request.stop.set()
                     return
 
     def _write(self, beat: int, *, ended: bool = False) -> None:
-        self.wanted.store.write(_file(self.wanted.digest, self.number), _record(self.wanted, beat, ended=ended))
+        self.request.store.write(_file(self.request.digest, self.number), _record(self.about, beat, ended=ended))
 
 
-def take(wanted: Wanted) -> Turn | Published | None:
+def take(request: Request) -> Turn | Published | None:
     """The turn; what another has published meanwhile; None where it was told to stop while it waited. Raises Fault."""
-    known, since, told = b"", time.monotonic(), False
+    about, known, since, told = _about(request), b"", time.monotonic(), False
     while True:
-        published = wanted.store.find(wanted.digest)
+        published = request.store.find(request.digest)
         if published is not None:
             return published
-        last = next(reversed(_numbers(wanted)), 0)
-        raw = (wanted.store.read(_file(wanted.digest, last)) or b"") if last else b""
+        last = next(reversed(_numbers(request)), 0)
+        raw = (request.store.read(_file(request.digest, last)) or b"") if last else b""
         if raw != known:
             known, since = raw, time.monotonic()
         if last == 0 or _is_over(raw) or time.monotonic() - since >= STALE:
-            turn = Turn(wanted, last + 1)
-            if wanted.store.write(_file(wanted.digest, last + 1), _record(wanted, 0), exclusive=True):
-                turn.begin()
+            turn = Turn(request, last + 1, about)
+            if request.store.write(_file(request.digest, last + 1), _record(about, 0), exclusive=True):
                 if told:
-                    wanted.tell("")
-                return turn
+                    request.tell("")
+                return _begun(turn)
             continue
-        if wanted.stop.is_set():
+        if request.stop.is_set():
             return None
         if not told:
-            wanted.tell(f"waits: {_owner(raw)} is at this step")
+            request.tell(f"waits: {_owner(raw)} is at this step")
             told = True
-        wanted.stop.wait(POLL)
+        request.stop.wait(POLL)
 
 
-def _numbers(wanted: Wanted) -> list[int]:
-    names = wanted.store.names(f"steps/{wanted.digest}/turns")
+def _begun(turn: Turn) -> Turn | Published:
+    """The turn, unless its owner before has published and ended after this one last looked for a result."""
+    turn.begin()
+    try:
+        published = turn.request.store.find(turn.request.digest)
+    except Report:
+        turn.end()
+        raise
+    if published is None:
+        return turn
+    turn.end()
+    return published
+
+
+def _numbers(request: Request) -> list[int]:
+    names = request.store.names(f"steps/{request.digest}/turns")
     return sorted(int(stem) for stem, _, end in (name.partition(".") for name in names) if stem.isdigit())
 
 
@@ -137,14 +152,14 @@ def _file(digest: str, number: int) -> str:
     return f"steps/{digest}/turns/{number:06d}.json"
 
 
-def _record(wanted: Wanted, beat: int, *, ended: bool = False) -> bytes:
-    return json.dumps({**_about(wanted), "beat": beat, "ended": ended}).encode()
+def _record(about: Mapping[str, Any], beat: int, *, ended: bool = False) -> bytes:
+    return json.dumps({**about, "beat": beat, "ended": ended}).encode()
 
 
-def _about(wanted: Wanted) -> dict[str, Any]:
+def _about(request: Request) -> dict[str, Any]:
     """What tells one owner from all others."""
     here = {"place": _place(), "pid": os.getpid(), "born": _born(os.getpid())}
-    return {"attempt": wanted.attempt, "run": wanted.run, **here}
+    return {"attempt": request.attempt, "run": request.run, **here}
 
 
 def _is_over(raw: bytes) -> bool:
@@ -191,7 +206,7 @@ def _born(pid: Any) -> str | None:
     return None if fields[:1] == ["Z"] else fields[19]
 
 
-def _taken_over(wanted: Wanted) -> Fault:
-    message = f"another attempt has taken step {wanted.digest[:10]} over from {wanted.attempt}"
+def _taken_over(request: Request) -> Fault:
+    message = f"another attempt has taken step {request.digest[:10]} over from {request.attempt}"
     hint = "it goes on from the same checkpoints; this one ends, and finds the result when it is tried again"
     return Fault(Diagnostic("AIF855", message, hint))

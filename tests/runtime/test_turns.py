@@ -18,10 +18,11 @@ import pytest
 
 from aifctl import contract, digest
 from aifctl.contract import EXIT_RETRY, Kind, StepSpec
+from aifctl.diagnostics import Report
 from aifctl.runtime import turns
 from aifctl.runtime.checkpoints import Checkpoints
 from aifctl.runtime.store import Fault, Published, Store
-from aifctl.runtime.turns import Turn, Wanted
+from aifctl.runtime.turns import Request, Turn
 from tests.runtime.buckets import bucket, server
 from tests.runtime.fake_runs import wait_until
 
@@ -166,8 +167,8 @@ class Moments(threading.Event):
         return self.is_set()
 
 
-def wanted(store: Store, attempt: str = "a1", stop: threading.Event | None = None) -> Wanted:
-    return Wanted(store=store, digest=STEP, attempt=attempt, run="r", stop=stop or threading.Event())
+def asked(store: Store, attempt: str = "a1", stop: threading.Event | None = None) -> Request:
+    return Request(store=store, digest=STEP, attempt=attempt, run="r", stop=stop or threading.Event())
 
 
 def elsewhere(store: Store, beat: int, *, ended: bool = False, number: int = 1) -> None:
@@ -187,7 +188,7 @@ def test_an_owner_elsewhere_is_waited_for_while_it_gives_signs_of_life(
 ) -> None:
     elsewhere(store, 0)
     stop = Moments(monkeypatch, lambda now: elsewhere(store, int(now // turns.BEAT)) if now <= 600 else None)
-    turn = turns.take(wanted(store, stop=stop))
+    turn = turns.take(asked(store, stop=stop))
     assert isinstance(turn, Turn)
     assert turn.number == 2
     assert 600 + turns.STALE - turns.BEAT <= stop.now <= 600 + turns.STALE + turns.POLL
@@ -198,12 +199,12 @@ def test_an_owner_that_ends_is_followed_at_once(store: Store, monkeypatch: pytes
     elsewhere(store, 0)
     stop = Moments(monkeypatch, lambda now: elsewhere(store, 1, ended=now >= 3))
     said: list[str] = []
-    turn = turns.take(replace(wanted(store, stop=stop), tell=said.append))
+    turn = turns.take(replace(asked(store, stop=stop), tell=said.append))
     assert isinstance(turn, Turn)
     assert stop.now == 3
     assert said == ["waits: attempt b1 of run other is at this step", ""]
     turn.end()
-    after = turns.take(wanted(store, "a2"))
+    after = turns.take(asked(store, "a2"))
     assert isinstance(after, Turn)
     assert after.number == 3
     after.end()
@@ -212,15 +213,43 @@ def test_an_owner_that_ends_is_followed_at_once(store: Store, monkeypatch: pytes
 def test_what_was_published_meanwhile_is_the_result(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere(store, 0)
     stop = Moments(monkeypatch, lambda now: store.attempt(STEP, "b1").publish({"by": "other"}))
-    found = turns.take(wanted(store, stop=stop))
+    found = turns.take(asked(store, stop=stop))
     assert isinstance(found, Published)
     assert found.outputs == {"by": "other"}
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_was_published_just_before_the_turn_was_free_is_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    """The owner ends after the other has looked for a result, and before it looks for turns."""
+    owner = turns.take(asked(store))
+    assert isinstance(owner, Turn)
+    names = store.names
+
+    def ends_first(folder: str) -> list[str]:
+        store.attempt(STEP, "a1").publish({"by": "owner"})
+        if damaged:
+            store.write(f"steps/{STEP}/manifest.json", b"{")
+        owner.end()
+        return names(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "names", ends_first)
+        if damaged:
+            with pytest.raises(Report, match="AIF803"):
+                turns.take(asked(store, "b1"))
+        else:
+            found = turns.take(asked(store, "b1"))
+            assert isinstance(found, Published)
+            assert found.outputs == {"by": "owner"}
+    assert json.loads(store.read(f"steps/{STEP}/turns/000002.json") or b"")["ended"] is True
 
 
 def test_told_to_stop_it_waits_no_longer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere(store, 0)
     stop = Moments(monkeypatch, lambda now: stop.set() if now > 5 else None)
-    assert turns.take(wanted(store, stop=stop)) is None
+    assert turns.take(asked(store, stop=stop)) is None
     assert store.names(f"steps/{STEP}/turns") == ["000001.json"]
 
 
@@ -228,7 +257,7 @@ def test_told_to_stop_it_waits_no_longer(store: Store, monkeypatch: pytest.Monke
 def test_a_broken_file_gets_stale_like_any_other(store: Store, monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     store.write(f"steps/{STEP}/turns/000001.json", text)
     stop = Moments(monkeypatch, lambda now: None)
-    turn = turns.take(wanted(store, stop=stop))
+    turn = turns.take(asked(store, stop=stop))
     assert isinstance(turn, Turn)
     assert (turn.number, stop.now) == (2, turns.STALE)
     turn.end()
@@ -240,7 +269,7 @@ def test_who_has_lost_the_turn_writes_no_checkpoint_and_is_told_to_stop(
 ) -> None:
     monkeypatch.setattr(turns, "BEAT", 0.01)
     stop = threading.Event()
-    turn = turns.take(wanted(store, stop=stop))
+    turn = turns.take(asked(store, stop=stop))
     assert isinstance(turn, Turn)
     checkpoints = Checkpoints(folder=store.checkpoints(STEP), check=turn.check)
     checkpoints.save(lambda path: path.write_text("mine"))
@@ -257,9 +286,19 @@ def test_who_has_lost_the_turn_writes_no_checkpoint_and_is_told_to_stop(
     assert store.read(f"steps/{STEP}/turns/{number:06d}.json") == theirs
 
 
+def test_a_machine_that_gets_another_name_keeps_its_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = turns.take(asked(store))
+    assert isinstance(turn, Turn)
+    monkeypatch.setattr("aifctl.runtime.turns.socket.gethostname", lambda: "another-name")
+    turn.check()
+    assert not turn.lost
+    turn.end()
+    assert json.loads(store.read(f"steps/{STEP}/turns/000001.json") or b"")["ended"] is True
+
+
 def test_a_store_that_is_away_for_a_while_costs_no_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "BEAT", 0.01)
-    turn = turns.take(wanted(store))
+    turn = turns.take(asked(store))
     assert isinstance(turn, Turn)
     beats = []
 
@@ -271,5 +310,5 @@ def test_a_store_that_is_away_for_a_while_costs_no_turn(store: Store, monkeypatc
         patch.setattr(store, "read", away)
         wait_until(lambda: len(beats) > 3, "some signs of life that fail")
     turn.check()
-    assert not turn.wanted.stop.is_set()
+    assert not turn.request.stop.is_set()
     turn.end()
