@@ -16,8 +16,10 @@ from aifctl import contract
 from aifctl.runtime.data import Prepared
 from aifctl.runtime.frameworks import load_reference
 from aifctl.runtime.job import Stopped
+from aifctl.runtime.store import Store
 from aifctl.runtime.tracking import client, tracking_uri
 from tests.runtime.chain import Chain, refused, training, wine
+from tests.runtime.fake_runs import wait_until
 
 
 def custom(command: str, produces: str = "model.txt", predict: str = "predict:predict") -> contract.CustomTraining:
@@ -209,6 +211,40 @@ def test_told_to_stop_the_command_is_told_and_its_checkpoints_stay(tmp_path: Pat
     chain.stop.clear()
     train(chain)
     assert (chain.published("train").path / "model" / "model.txt").read_text() == "half way"
+
+
+def test_a_command_is_told_to_stop_while_its_checkpoints_are_sent(
+    tmp_path: Path, code: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+        import os, pathlib, signal, sys, time
+        folder = pathlib.Path(os.environ["AIF_CHECKPOINT_DIR"])
+
+        def stop(*_):
+            (folder / "told").touch()
+            sys.exit(0)
+
+        signal.signal(signal.SIGTERM, stop)
+        (folder / "started").touch()
+        time.sleep(120)
+    """
+    chain = wine(tmp_path, code(train=script, predict=PREDICT)).prepared()
+    sent: list[str] = []
+
+    def slowly(store: Store, digest: str) -> None:
+        """The first time it takes until the command was told, and a moment more."""
+        sent.append("begins")
+        wait_until((store.checkpoints(digest) / "started").exists, "the command")
+        chain.stop.set()
+        wait_until((store.checkpoints(digest) / "told").exists, "the word to stop")
+        time.sleep(0.5)
+        sent.append("ends")
+
+    monkeypatch.setattr("aifctl.runtime.frameworks.custom.KEEP_PERIOD", 0.05)
+    monkeypatch.setattr(Store, "keep_checkpoints", slowly)
+    with pytest.raises(Stopped):
+        train(chain)
+    assert sent == ["begins", "ends"] * 2
 
 
 def test_a_line_of_metrics_that_is_none_is_passed_over(tmp_path: Path, code: Callable[..., Path]) -> None:

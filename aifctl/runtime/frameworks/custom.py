@@ -18,7 +18,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -154,7 +153,19 @@ def _run(context: Context, custom: CustomTraining, places: Mapping[str, str]) ->
 
 
 def _wait(process: subprocess.Popen[bytes], context: Context) -> int:
-    told, kept = False, time.monotonic()
+    over = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(context, over), name="checkpoints", daemon=True)
+    keeper.start()
+    try:
+        code = _ended(process, context)
+    finally:
+        over.set()
+    keeper.join()  # what a stopped command has left is sent next, by one at a time
+    return code
+
+
+def _ended(process: subprocess.Popen[bytes], context: Context) -> int:
+    told = False
     while True:
         try:
             return process.wait(timeout=POLL)
@@ -162,10 +173,13 @@ def _wait(process: subprocess.Popen[bytes], context: Context) -> int:
             if context.should_stop and not told:
                 process.terminate()
                 told = True
-            if time.monotonic() - kept >= KEEP_PERIOD:
-                with suppress(Fault):  # a store that is away for a while is no reason to lose the training
-                    context.surroundings.keep_checkpoints()
-                kept = time.monotonic()
+
+
+def _keep(context: Context, over: threading.Event) -> None:
+    """Sends checkpoints until `over`; beside the loop that tells the command to stop, which waits for no upload."""
+    while not over.wait(KEEP_PERIOD):
+        with suppress(Fault):  # a store that is away for a while is no reason to lose the training
+            context.surroundings.keep_checkpoints()
 
 
 def _copy(stream: IO[bytes], tail: deque[str]) -> None:
