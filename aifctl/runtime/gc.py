@@ -5,7 +5,7 @@
 whole or not at all. Symbolic links are never followed, and nothing outside the store folder is touched.
 
     steps/<digest>                       reached by nobody, or not finished and no longer worked on
-    steps/<digest>/attempts/<attempt>    all but the published one
+    steps/<digest>/attempts/<attempt>    all but the published one, and those that a cluster may be working on
     steps/<digest>/{checkpoints,turns}   of a finished training
     trash/…, .<name>.<hex>               left by a collection or a write that was killed
 """
@@ -77,13 +77,13 @@ def plan_gc(store: Path, keep_digests: Set[str], keep_runs: Set[str], now: float
     store = store.resolve()
     rule = Rule(keep_digests, keep_runs, now, older_than)
     try:
-        kept, reading = _reached(store, rule)
-        diagnostics = [_postponed(run) for run in reading]
+        reach = _reached(store, rule)
+        diagnostics = list(reach.postponed)
         found = list(_leftovers(store, rule))
-        if not reading:
+        if not reach.postponed:
             for folder in _folders(store / "steps", diagnostics):
                 if not locks.is_held(locks.step_path(store, folder.name)):
-                    found += _of_step(folder, rule, kept)
+                    found += _of_step(folder, rule, reach)
     except OSError as error:
         raise Report(_unreadable(store, error)) from error
     return Plan(store, rule, tuple(sorted(found, key=lambda item: item.path)), tuple(diagnostics))
@@ -118,10 +118,11 @@ def collect(plan: Plan) -> Collected:
 def _move_away(plan: Plan) -> tuple[list[tuple[Garbage, Path]], list[Diagnostic]]:
     """Looks again, step by step, each under its lock: whoever works on it holds that."""
     moved: list[tuple[Garbage, Path]] = []
-    kept, reading = _reached(plan.store, plan.rule)
-    diagnostics = [_postponed(run) for run in reading]
+    reach = _reached(plan.store, plan.rule)
+    diagnostics = list(reach.postponed)
     agreed = {item.path for item in plan.garbage}
-    steps = {} if reading else {path.relative_to(plan.store).parts[1]: None for path in agreed if _is_step(plan, path)}
+    looked_at = () if reach.postponed else agreed
+    steps = {path.relative_to(plan.store).parts[1]: None for path in looked_at if _is_step(plan, path)}
     _rename([i for i in _leftovers(plan.store, plan.rule) if i.path in agreed], plan.store, moved, diagnostics)
     for digest in steps:
         lock = locks.take(locks.step_path(plan.store, digest))
@@ -129,7 +130,7 @@ def _move_away(plan: Plan) -> tuple[list[tuple[Garbage, Path]], list[Diagnostic]
             continue
         try:
             folders = [folder for folder in _folders(plan.store / "steps") if folder.name == digest]
-            fresh = [item for folder in folders for item in _of_step(folder, plan.rule, kept) if item.path in agreed]
+            fresh = [item for folder in folders for item in _of_step(folder, plan.rule, reach) if item.path in agreed]
             _rename(fresh, plan.store, moved, diagnostics)
         finally:
             locks.discard(lock)
@@ -165,20 +166,32 @@ def _delete(path: Path) -> None:
         path.unlink()
 
 
-def _reached(store: Path, rule: Rule) -> tuple[set[str], list[str]]:
-    """Digests that stay, and running runs that don't know all of theirs yet."""
-    kept, reading = set(rule.digests), []
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """Digests that stay; those a cluster works on, which holds no lock; findings of runs that don't know all yet."""
+
+    kept: Set[str]
+    elsewhere: Set[str]
+    postponed: tuple[Diagnostic, ...]
+
+
+def _reached(store: Path, rule: Rule) -> _Reach:
+    kept, elsewhere, postponed = set(rule.digests), set[str](), []
     for name in _run_names(store):
         running = locks.is_running(store, name)
         if name not in rule.runs and not running and not runs.is_elsewhere(name):
             continue
         record = _record(store, name)
-        if name not in rule.runs and not running and record.state != "running":
+        going = running or (runs.is_elsewhere(name) and record.state == "running")
+        if name not in rule.runs and not going:
             continue
-        kept |= {step.digest for step in record.steps.values() if step.digest is not None}
-        if running and any(step.digest is None and step.state in UNDECIDED for step in record.steps.values()):
-            reading.append(name)
-    return kept, reading
+        digests = {step.digest for step in record.steps.values() if step.digest is not None}
+        kept |= digests
+        if going and not running:
+            elsewhere |= digests
+        if going and any(step.digest is None and step.state in UNDECIDED for step in record.steps.values()):
+            postponed.append(_postponed(name))
+    return _Reach(kept, elsewhere, tuple(postponed))
 
 
 def _run_names(store: Path) -> set[str]:
@@ -205,15 +218,17 @@ def _record(store: Path, name: str) -> RunRecord:
         raise Report(Diagnostic("AIF850", message, hint=hint)) from None
 
 
-def _of_step(folder: Path, rule: Rule, kept: Set[str]) -> Iterator[Garbage]:
+def _of_step(folder: Path, rule: Rule, reach: _Reach) -> Iterator[Garbage]:
     if not _DIGEST.fullmatch(folder.name):
         return
-    if folder.name not in kept:
+    if folder.name not in reach.kept:
         yield from _if_old(folder, "no release and no kept or running run reaches it", rule)
         return
     marker = _marker(folder)
     if marker is None:
         return  # broken: whatever lies here may be needed to understand why
+    if not marker and folder.name in reach.elsewhere:
+        return  # an attempt may be at work, whose folder is empty, and as old as its start, until its end
     for attempt in _folders(folder / "attempts"):
         if attempt.name != marker.get("attempt"):
             yield from _if_old(attempt, "an attempt that did not publish", rule)
@@ -309,4 +324,8 @@ def _not_freed(path: Path, error: OSError) -> Diagnostic:
 def _postponed(run: str) -> Diagnostic:
     message = f"run `{run}` is still reading its data, and what it will reach is not known yet"
     hint = "no step was looked at; try again in a moment"
+    if runs.is_elsewhere(run):
+        hint = (
+            f"no step was looked at; try again later, or remove {runs.FOLDER}/{run}.json if no cluster runs it any more"
+        )
     return Diagnostic("AIF853", message, hint=hint, severity=Severity.WARNING)

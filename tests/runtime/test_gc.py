@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aifctl.diagnostics import Report
+from aifctl.diagnostics import Report, Severity
 from aifctl.runtime import gc, locks, runs
 from aifctl.runtime.store import Store
 from tests.runtime.fake_runs import Fake, Place, execute, make_run, read_pid, start_executor, states
@@ -45,6 +46,17 @@ def plan(
     return gc.plan_gc(place.store, digests or set(), set(keep_runs), now, older_than)
 
 
+def elsewhere(store: Store, steps: Mapping[str, runs.StepRecord]) -> runs.Recorder:
+    """A run that a cluster executes, which writes into this store."""
+    started = runs.now()
+    record = runs.RunRecord(
+        run="digits-cccccccccc", model="digits", state="running", created=started, started=started, steps=steps
+    )
+    recorder = runs.Recorder(store, record)
+    recorder.save()
+    return recorder
+
+
 def paths(plan: gc.Plan) -> set[str]:
     return {item.path.relative_to(plan.store).as_posix() for item in plan.garbage}
 
@@ -57,12 +69,43 @@ class TestPlan:
     def test_what_a_running_run_of_a_cluster_reaches_stays(self, place: Place) -> None:
         """Nobody on this machine holds a lock for it."""
         store, reached = Store(place.store), digests(place, "digits-b")
-        (record,) = [each for each in runs.list_runs(store).records if each.run.startswith("local-digits-b")]
-        recorder = runs.Recorder(store, replace(record, run="digits-cccccccccc"))
-        recorder.save(state="running")
+        recorder = elsewhere(store, runs.find(runs.list_runs(store), "digits-b").steps)
         assert paths(plan(place)) == {f"steps/{digests(place, 'digits-a')['train']}"}
         recorder.save(state="done")
         assert f"steps/{reached['tune']}" in paths(plan(place))
+
+    def test_what_a_cluster_works_on_is_left_alone(self, place: Place) -> None:
+        """A training's attempt has nothing in it until its end: it looks as old as its start."""
+        store, unfinished, train = Store(place.store), "c" * 64, digests(place, "digits-a")["train"]
+        store.attempt(unfinished, "at-work")
+        store.attempt(train, "lost")
+        steps = {
+            "train": runs.StepRecord(kind="train", digest=unfinished, state="running"),
+            "earlier": runs.StepRecord(kind="train", digest=train, state="cached"),
+        }
+        recorder = elsewhere(store, steps)
+        kept = {"local-digits-aaaaaaaaaa", "local-digits-bbbbbbbbbb"}
+        assert paths(plan(place, *kept)) == {f"steps/{train}/attempts/lost"}
+        recorder.save(state="failed")
+        ended = plan(place, *kept, recorder.record.run)
+        assert paths(ended) == {f"steps/{train}/attempts/lost", f"steps/{unfinished}/attempts/at-work"}
+        recorder.save(state="running")
+        assert [item.path.name for item in gc.collect(ended).freed] == ["lost"]
+
+    def test_a_running_run_of_a_cluster_that_reads_unpinned_data_postpones_it(self, place: Place) -> None:
+        """Its evaluation will look for a result whose digest nobody knows yet: any of them."""
+        ended = plan(place)
+        assert len(ended.garbage) == 3
+        steps = {"evaluate": runs.StepRecord(kind="evaluate")}
+        recorder = elsewhere(Store(place.store), steps)
+        found, collected = plan(place), gc.collect(ended)
+        assert (found.garbage, collected.freed) == ((), ())
+        (told,) = found.diagnostics
+        assert collected.diagnostics == (told,)
+        assert (told.code, told.severity) == ("AIF853", Severity.WARNING)
+        assert "remove runs/digits-cccccccccc.json" in str(told.hint)
+        recorder.save(state="failed")
+        assert plan(place).garbage == ended.garbage
 
     def test_what_a_release_reaches_stays(self, place: Place) -> None:
         tune = digests(place, "digits-b")["tune"]
