@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -138,7 +138,7 @@ async def trouble_of(client: Client, live: Live | None) -> tuple[Trouble | None,
 
 async def pods_trouble(client: Client, live: Live) -> Trouble | None:
     """The worst that ails a workload's pods, of a run those of its steps too; None where nothing does, it has no pods,
-    or we may not read them."""
+    or we may not read them. Pods of an earlier template do not count: they stay until the new ones are ready."""
     from aifctl.contract import RUN  # a plan, and an apply that waits for nothing, go without
 
     labels = health.selector(live)
@@ -151,7 +151,20 @@ async def pods_trouble(client: Client, live: Live) -> Trouble | None:
         pages = [await client.items(_pods(live), {"labelSelector": each}) for each in selectors]
     except (ApiError, Unreachable):
         return None
-    return health.stuck([pod for pods, _ in pages for pod in pods])
+    pods = [pod for found, _ in pages for pod in found]
+    if health.stuck(pods) is None:
+        return None
+    sets = await _sets(client, live, selectors[0]) if health.has_sets(pods) else []
+    return health.stuck(health.newest(live, pods, sets))
+
+
+async def _sets(client: Client, live: Live, selector: str) -> Sequence[Live]:
+    """A workload's ReplicaSets; none where we may not read them."""
+    path = f"/apis/apps/v1/namespaces/{live['metadata'].get('namespace', '')}/replicasets"
+    try:
+        return (await client.items(path, {"labelSelector": selector}))[0]
+    except (ApiError, Unreachable):
+        return []
 
 
 def _pods(live: Live) -> str:
