@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from contextlib import suppress
 
 LONG_LIVED = frozenset({"run", "serve", "reconcile", "status", "wait"})
 """Commands that collect garbage. The others end before a collection pays: without, they take a third less time."""
+LEAVING = frozenset({"apply", "plan", "render", "validate"})
+"""Commands that hold many objects at their end, and nothing that needs an end of its own: what they wrote is written,
+and to free each object takes 0.1 s."""
 
 
 def main() -> None:
@@ -19,9 +24,16 @@ def main() -> None:
     gc.disable()
     from aifctl.cli import main as command
 
-    if sys.argv[1:2] and sys.argv[1] in LONG_LIVED:
+    name = sys.argv[1] if sys.argv[1:] else ""
+    if name in LONG_LIVED:
         gc.enable()
-    sys.exit(command(sys.argv[1:]))
+    code = command(sys.argv[1:])
+    if name in LEAVING:
+        with suppress(OSError, ValueError):  # a closed pipe: `command` has said what there was to say
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ def status(
     platform: arguments.PlatformFile = None,
     context: arguments.Context = None,
     kubeconfig: arguments.Kubeconfig = None,
+    cache: arguments.Cached = True,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every two seconds, until Ctrl-C.")] = False,
     form: Annotated[output.Output, typer.Option("--output", "-o", help="text or json.")] = output.Output.TEXT,
 ) -> int:
@@ -43,7 +44,7 @@ def status(
     if watch and (form is output.Output.JSON or not sys.stdout.isatty()):
         raise typer.BadParameter("it draws a table on a terminal; ask again and again for JSON", param_hint="--watch")
     arguments.meanwhile("aifctl.cluster.client")
-    desired = arguments.desired(None, env, platform)
+    desired = arguments.desired(None, env, platform, cached=cache)
     git = reading.git_of(desired)
     door = arguments.door(context, kubeconfig)
 

@@ -190,7 +190,7 @@ def _asked(desired: Desired, choices: Choices, how: How) -> Request:
         complete=desired.complete,
         policy=clusters.policy(desired.environment),
         choices=choices if how.approved is None else replace(choices, dry_run=True),
-        is_idle=desired.is_idle,
+        is_idle=clusters.idle(desired.repository.root, desired.specs),
         allow_prune=how.allow_prune,
         salt=how.approved.salt if how.approved is not None else b"",
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import getpass
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from aifctl.cluster import access
@@ -82,10 +83,14 @@ def refuse_others(environment: Environment) -> None:
         raise Report(Diagnostic("AIF733", message, hint))
 
 
-def idle(repository: Repository) -> Callable[[str], bool]:
+def idle(root: Path, specs: Container[str]) -> Callable[[str], bool]:
     """Whether a path of the repository is a file that holds no spec (`Request.is_idle`)."""
-    specs = {shown(document.path, repository.root) for document in repository.documents}
-    return lambda path: path not in specs and (repository.root / path).is_file()
+    return lambda path: path not in specs and (root / path).is_file()
+
+
+def specs(repository: Repository) -> frozenset[str]:
+    """Files that the documents of a repository stand in."""
+    return frozenset(shown(document.path, repository.root) for document in repository.documents)
 
 
 def wanted(compiled: Compiled) -> Iterable[Wanted]:

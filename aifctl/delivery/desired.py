@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aifctl.cluster.inventory import Unit
 from aifctl.cluster.wanted import Object, Wanted
-from aifctl.delivery import cache
+from aifctl.delivery import cache, clusters
 from aifctl.delivery.cache import Cache, Entry, Place, clash
 from aifctl.delivery.tree import is_known
 from aifctl.diagnostics import Diagnostic, Report
@@ -58,17 +59,13 @@ class Desired:
     specs: frozenset[str]
     complete: bool
 
-    def is_idle(self, path: str) -> bool:
-        """Whether a path of the repository is a file that holds no spec."""
-        return path not in self.specs and (self.repository.root / path).is_file()
-
 
 def find(asked: Asked) -> Desired:
     """Raises Report: AIF114 where there is no spec, what loading the platform and choosing the environment raise."""
-    began = time.time_ns()
     chosen, missing = files(asked.roots)
     platform = asked.platform or find_platform(asked.roots)
     root = root_of(asked.roots, chosen, platform)
+    began = cache.clock(root) if asked.cached else time.time_ns()
     ground = replace(load.ground(asked.roots, chosen, asked.platform), root=root)
     environment = asked.choose(ground)
     place = Place(root=root, out=root, platform=platform, request=environment.name, purpose="units")
@@ -79,20 +76,23 @@ def find(asked: Asked) -> Desired:
     found = work.compiled(rest)
     if clash([*work.remembered, *found.entries]):
         work = replace(work, hits=[], base=None)
-        found = work.compiled(chosen)
-    elif asked.cached and not ground.diagnostics and (found.entries or len(work.remembered) != len(known.lines)):
-        _remember(known, work, found, rest, began)
+        return work.desired(work.compiled(chosen))
+    quiet = [entry for entry in found.entries if entry.spec not in found.noisy]
+    if asked.cached and not ground.diagnostics and (quiet or len(work.remembered) != len(known.lines)):
+        _remember(known, work, quiet, rest, began)
     return work.desired(found)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was compiled now. `entries` are of the files without any finding, and of the ground."""
+    """What was compiled now. `entries` are of all its files and of the ground, `noisy` those with a finding: they are
+    told each time, so they are not remembered."""
 
     repository: Repository
     wanted: list[Wanted] = field(default_factory=list)
     diagnostics: tuple[Diagnostic, ...] = ()
     entries: list[Entry] = field(default_factory=list)
+    noisy: frozenset[str] = frozenset()
     frozen: frozenset[str] = frozenset()
 
 
@@ -117,32 +117,32 @@ class _Work:
         if known and not rest and not bare and not self.missing and not self.ground.diagnostics:
             return _Found(self.ground)
         from aifctl import pipeline
-        from aifctl.delivery import clusters
 
         loaded = load.read(self.ground, rest)
         found = (*self.missing, *loaded.diagnostics, *self.ground.diagnostics)
         if not known and not loaded.documents and not found:
             raise load.nothing(self.asked.roots)
         compiled = pipeline.compile_environment(replace(loaded, diagnostics=found), self.environment, whole=bare)
+        entries = list(_entries(compiled, rest, bare=bare))
         return _Found(
             repository=compiled.repository,
             wanted=list(clusters.wanted(compiled)),
             diagnostics=pipeline.merge([compiled]),
-            entries=list(_entries(compiled, rest, bare=bare)),
+            entries=[entry for entry, _ in entries],
+            noisy=frozenset(entry.spec for entry, quiet in entries if not quiet),
             frozen=frozenset(clusters.frozen(compiled)) - ({""} if self.base is not None else frozenset()),
         )
 
     def desired(self, found: _Found) -> Desired:
-        documents = found.repository.documents
         failed = {(self.environment.name, name) for name in found.frozen if name}
-        root = found.repository.root
+        remembered = frozenset(entry.spec for entry in self.hits if entry.models)
         return Desired(
             repository=found.repository,
             environment=self.environment,
             wanted=(*found.wanted, *chain.from_iterable(map(self._units, self.remembered))),
             diagnostics=found.diagnostics,
             frozen=found.frozen,
-            specs=frozenset((*(shown(d.path, root) for d in documents), *(e.spec for e in self.hits if e.models))),
+            specs=clusters.specs(found.repository) | remembered,
             complete=self.asked.whole and is_known(failed, found.repository.diagnostics),
         )
 
@@ -159,53 +159,48 @@ class _Work:
     def _made(self, entry: Entry, unit: Unit, tree: str) -> tuple[Manifest, ...]:
         """Raises Report (AIF736)."""
         from aifctl import pipeline
-        from aifctl.delivery import clusters
 
         chosen = [(self.ground.root / entry.spec, entry.named)] if entry.spec != cache.GROUND else []
         loaded = load.read(self.ground, chosen)
         compiled = pipeline.compile_environment(loaded, self.environment, whole=not chosen)
         found = next((each for each in clusters.wanted(compiled) if each.unit == unit), None)
         if found is None or found.tree != tree:
-            self.place.file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.place.file.unlink()
             raise Report(Diagnostic("AIF736", f"{unit} compiles to other objects than a moment ago", "run it again"))
         return found.manifests
 
 
-def _entries(compiled: Compiled, rest: Chosen, *, bare: bool) -> Iterable[Entry]:
-    """Of each spec file without any finding, and of the ground."""
-    from aifctl.delivery import clusters
-
+def _entries(compiled: Compiled, rest: Chosen, *, bare: bool) -> Iterable[tuple[Entry, bool]]:
+    """Of each spec file and of the ground, and whether there is nothing to tell of it."""
     repository, name = compiled.repository, compiled.environment.name
-    noisy = {d.position.file for d in compiled.diagnostics if d.position is not None}
-    if any(d.position is None for d in compiled.diagnostics):
-        return
+    noisy = {d.position.file if d.position is not None else None for d in compiled.diagnostics}
     wanted = {each.unit: each for each in clusters.wanted(compiled)}
-    if bare and compiled.grounded and repository.platform_file not in noisy:
+    if bare:
         ground = [wanted[Unit(name)]] if Unit(name) in wanted else []
-        yield Entry(spec=cache.GROUND, named=False, units=_rows(ground), objects=_names(ground))
+        quiet = compiled.grounded and repository.platform_file not in noisy and None not in noisy
+        yield Entry(spec=cache.GROUND, named=False, units=_rows(ground), objects=_names(ground)), quiet
     models = {model.unit.document.key: model for model in compiled.models}
     for path, named in rest:
         file = shown(path, Path.cwd())
         documents = [document for document in repository.documents if document.file == file]
         made = [models[document.key] for document in documents if document.key in models]
-        if file in noisy or len(made) < len(documents) or not all(model.clean for model in made):
-            continue
         looked_at: Mapping[Path, bool] = {path.absolute(): True}
         for model in made:
             looked_at = {**looked_at, **load.inputs(repository, model.unit)}
         inputs = cache.inputs(repository.root, path.absolute().parent, looked_at)
-        if inputs is None:
-            continue
         units = [wanted[Unit(name, model.bundle.tenant, model.bundle.model)] for model in made]
-        yield Entry(
+        entry = Entry(
             spec=shown(path, repository.root),
             named=named,
             models=tuple(document.model_name for document in documents),
             objects=_names(units),
             units=_rows(units),
-            inputs=inputs[0],
-            absent=inputs[1],
+            inputs=inputs[0] if inputs is not None else (),
+            absent=inputs[1] if inputs is not None else (),
         )
+        clean = len(made) == len(documents) and all(model.clean for model in made)
+        yield entry, clean and inputs is not None and not {file, None} & noisy
 
 
 def _rows(units: Iterable[Wanted]) -> tuple[Any, ...]:
@@ -216,8 +211,8 @@ def _names(units: Iterable[Wanted]) -> tuple[str, ...]:
     return tuple(str(each.identity) for unit in units for each in unit.objects)
 
 
-def _remember(known: Cache, work: _Work, found: _Found, rest: Chosen, began: int) -> None:
-    sealed = (cache.sealed(known.place, each, Written(), began) for each in found.entries)
+def _remember(known: Cache, work: _Work, quiet: Iterable[Entry], rest: Chosen, began: int) -> None:
+    sealed = (cache.sealed(known.place, each, Written(), began) for each in quiet)
     compiled = {shown(path, work.ground.root) for path, _ in rest}
     kept = [each.spec for each in work.remembered] if work.asked.whole else known.specs - compiled
     known.save([each for each in sealed if each is not None], (work.environment.name,), kept, began)

@@ -242,7 +242,7 @@ def _told(mirror: Path, commit: str, name: str, folder: Path, without: frozenset
     if ground:
         yield _row(wanted(Unit(name), ground))
     findings = pipeline.finish(repository, found)
-    is_idle = clusters.idle(repository)
+    is_idle = clusters.idle(repository.root, clusters.specs(repository))
     broken = [document for document in repository.documents if document.key not in kept]
     names = {(name, document.model_name) for document in broken}
     frozen = {

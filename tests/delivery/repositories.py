@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from benchmarks import fleet_specs
 
 GROUND = fleet_specs.TENANTS * 5
 """Objects that such a fleet's tenants come with: Namespace, policy, account, Role and RoleBinding each."""
+WAIT = 2 * cache.TICK / cache.SECOND
 EXAMPLES = Path(__file__).parents[2] / "examples/specs"
 
 
@@ -60,7 +62,7 @@ class Renders:
     name: str | None = None
 
     def __call__(self, *roots: Path, dry: bool = False, cached: bool = True, jobs: int | None = None) -> Told:
-        cache.settle()
+        time.sleep(WAIT)
         told = Told()
 
         def tell(findings: tuple[Diagnostic, ...], texts: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -141,6 +142,37 @@ def test_two_models_of_one_name_are_told_as_ever(tmp_path: Path, monkeypatch: py
     known = found(root, "both")
     assert "AIF211" in [d.code for d in known.diagnostics]
     assert told(known) == told(found(root, "both", cached=False))
+
+
+def test_a_twin_with_a_warning_is_a_twin(root: Path) -> None:
+    """What is remembered and what is not may be of one name."""
+    shutil.copytree(root / WINE, root / "other")
+    with (root / "other/requirements.txt").open("a") as file:
+        file.write("\nleft-pad\n")
+    known = found(root)
+    assert "AIF211" in [d.code for d in known.diagnostics]
+    assert told(known) == told(found(root, cached=False))
+
+
+def test_an_edit_meanwhile_is_seen_by_the_clock_of_the_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files may be told by another machine's clock, which is not ours."""
+    spec = root / DIGITS / "model.yaml"
+    replaced(spec, "epochs: 8", "epochs: 9")
+    read = load.read
+
+    def slow(ground: Repository, chosen: Chosen) -> Repository:
+        done = read(ground, chosen)
+        replaced(spec, "epochs: 9", "epochs: 7")
+        return done
+
+    time.sleep(2 * cache.TICK / cache.SECOND)
+    ahead = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: ahead() + 5 * cache.SECOND)
+    monkeypatch.setattr(load, "read", slow)
+    found(root)
+    monkeypatch.undo()
+    monkeypatch.chdir(root)
+    assert told(found(root)) == told(found(root, cached=False))
 
 
 def test_a_damaged_cache_is_as_none(root: Path) -> None:
