@@ -8,10 +8,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.e2e.cluster import Cluster, until
 from tests.e2e.conftest import DIGITS, Released, pods_settled
@@ -41,16 +39,14 @@ def served_git(digits: Released) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def reconciler(digits: Released, served_git: str) -> Iterator[Shop]:
-    """Installed as an administrator does it, with a patch where Python and Git are mounted into the image."""
+    """Installed as an administrator does it; where Python and Git are mounted, `pod_defaults` say so."""
     shop, cluster = digits.shop, digits.shop.cluster
     shop.aifctl(
         "init", "--reconciler", "--repo", served_git, "--image", cluster.images["reconciler"], "--env", ENVIRONMENT
     )
     folder = shop.root / "reconciler" / ENVIRONMENT
     written = sorted(path.name for path in folder.glob("*.yaml"))
-    kustomization = {"resources": written, "patches": _patches(cluster)}
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--kustomize", str(folder))
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(folder))
     try:
         cluster.kubectl("--namespace", SYSTEM, "rollout", "status", f"deployment/{NAME}", "--timeout=110s")
         until(lambda: "leads" in _log(cluster) or "synced" in _log(cluster), "one of them leads")
@@ -96,27 +92,6 @@ def test_case_6_the_cluster_is_what_git_says(reconciler: Shop) -> None:
     assert "suspended" in shop.aifctl("status", DIGITS, "--env", ENVIRONMENT, code=None).text
     shop.aifctl("resume", DIGITS, "--env", ENVIRONMENT)
     until(lambda: _target(cluster) != WRONG, "what is resumed is repaired", every=0.1)
-
-
-def _patches(cluster: Cluster) -> list[dict[str, Any]]:
-    if cluster.base is None:
-        return []
-    container = {
-        "name": "reconciler",
-        "env": [{"name": name, "value": value} for name, value in cluster.env.items()],
-        "volumeMounts": cluster.mounts,
-    }
-    pod = {
-        "metadata": {"namespace": SYSTEM},
-        "spec": {"template": {"spec": {"containers": [container], "volumes": cluster.volumes}}},
-    }
-    levels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
-    return [_patch("apps/v1", "Deployment", NAME, pod), _patch("v1", "Namespace", SYSTEM, levels)]
-
-
-def _patch(version: str, kind: str, name: str, body: dict[str, Any]) -> dict[str, str]:
-    metadata = {**body.get("metadata", {}), "name": name}
-    return {"patch": json.dumps({"apiVersion": version, "kind": kind, **body, "metadata": metadata})}
 
 
 def _repaired(cluster: Cluster) -> float:
