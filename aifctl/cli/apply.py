@@ -95,15 +95,15 @@ def apply(
     )
     door = arguments.door(context, kubeconfig)
     if dry_run:
-        clusters.refuse_others(found.environment)
+        clusters.refuse_others(found.address)
         planned = applying.plan(found, door, how)
-        output.show(planned.diagnostics, found.repository.texts)
+        output.show(planned.diagnostics, found.texts)
         output.plan(planned, output.View(form))
         return 1 if output.failed(planned.diagnostics) else 0
     progress = output.Progress(sys.stderr, quiet=form is output.Output.JSON)
     applied = applying.apply(found, door, how, progress.tell)
     progress.end()
-    output.show(applied.diagnostics, found.repository.texts)
+    output.show(applied.diagnostics, found.texts)
     if form is output.Output.JSON:
         output.as_json(applying.as_json(applied))
     else:

@@ -156,6 +156,7 @@ def desired(paths: list[Path] | None, name: str | None, platform: Path | None, *
         roots=roots(paths, platform),
         whole=whole(paths, platform),
         platform=platform,
+        name=name,
         choose=lambda loaded: one_environment(loaded, name),
         cached=cached,
     )

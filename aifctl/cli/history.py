@@ -40,7 +40,7 @@ def history(
     async def read(client: Client, records: Records) -> Inventory:
         return await reading.history(records, model)
 
-    found = clusters.run(environment, arguments.door(context, kubeconfig), read)
+    found = clusters.run(clusters.address(environment), arguments.door(context, kubeconfig), read)
     if form is output.Output.JSON:
         output.as_json(reading.history_as_json(found))
     else:

@@ -57,7 +57,7 @@ def plan(
 
         how = applying.How(allow_prune=allow_prune)
         planned = applying.plan(found, arguments.door(context, kubeconfig), how, save, paths or [])
-        texts = found.repository.texts
+        texts = found.texts
     elif save is not None:
         raise typer.BadParameter("only a plan against a cluster can be saved", param_hint="--save")
     else:

@@ -38,6 +38,6 @@ def resume(
         found = await reading.history(records, model)
         return await pausing.resume(records, found.unit)
 
-    found = clusters.run(environment, arguments.door(context, kubeconfig), act)
+    found = clusters.run(clusters.address(environment), arguments.door(context, kubeconfig), act)
     print(f"{found.unit}: is reconciled again")
     return 0

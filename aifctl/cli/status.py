@@ -56,7 +56,7 @@ def status(
                 screen.update(tables.status(found, tables.columns()), refresh=True)
         return 0
 
-    return clusters.run(desired.environment, door, shown)
+    return clusters.run(desired.address, door, shown)
 
 
 def _show(found: Status, form: output.Output) -> int:

@@ -42,6 +42,6 @@ def suspend(
         found = await reading.history(records, model)
         return await pausing.suspend(records, found.unit, why)
 
-    found = clusters.run(environment, arguments.door(context, kubeconfig), act)
+    found = clusters.run(clusters.address(environment), arguments.door(context, kubeconfig), act)
     print(f"{found.unit}: suspended ({found.suspended})")
     return 0

@@ -49,5 +49,5 @@ def wait(
             return f"{identity}: {verdict.phase or verdict.state}"
         return await reading.healthy(client, records, model, limit)
 
-    print(clusters.run(environment, arguments.door(context, kubeconfig), until))
+    print(clusters.run(clusters.address(environment), arguments.door(context, kubeconfig), until))
     return 0

@@ -231,8 +231,7 @@ def _empty(wanted: Wanted, record: Record) -> list[Diagnostic]:
 
 def _too_many(request: Request, record: Record, removed: list[Removal]) -> list[Diagnostic]:
     total, count = len(record.inventory.entries), sum(each.delete for each in removed)
-    most = request.policy.most(total)
-    if request.allow_prune or count <= most:
+    if request.allow_prune or not count or count <= (most := request.policy.most(total)):
         return []
     hint = (
         "look at the plan; `--allow-prune` lets them go, `apply: {prune: {limit: …}}` of the environment sets the limit"

@@ -29,8 +29,6 @@ class Policy:
     """(kind, group, name) → fields left to others."""
     most: Callable[[int], int] = lambda total: max(20, total // 2)
     """Objects of a unit → how many of them one apply may prune."""
-    timeout: float = 600.0
-    account: str = "aifctl-deployer"
 
 
 SCALED = re.compile(r"\.spec\.replicas")

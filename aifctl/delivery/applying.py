@@ -28,10 +28,10 @@ from aifctl.diagnostics.model import errors
 from aifctl.manifest import Manifest
 from aifctl.plan.diff import is_run
 from aifctl.render.ownership import ENVIRONMENT
-from aifctl.spec.load import Repository
 
 if TYPE_CHECKING:
     from aifctl.delivery.planning import Planned
+    from aifctl.spec.load import Repository
 
 WRITES = ("created", "changed", "replaced", "deleted")
 """What an event may say of an object, in the order in which it is counted."""
@@ -78,32 +78,35 @@ def plan(desired: Desired, door: Door, how: How, save: Path | None = None, paths
     async def act(client: Client, records: Records) -> Plan:
         return await live_planning.plan(client, records, asked)
 
-    found = clusters.run(desired.environment, door, act)
+    found = clusters.run(desired.address, door, act)
     _refuse_moved(how.approved, found)
     if save is not None:
-        saved.save(found, save, desired.repository.root, clusters.commit_of(desired.repository), paths)
+        saved.save(found, save, desired.root, clusters.commit_of(desired.root), paths)
     return _planned(desired, found)
 
 
 def apply(desired: Desired, door: Door, how: How, tell: Tell) -> Applied:
     """Applies an environment. Raises Report where nothing could be begun."""
-    clusters.refuse_others(desired.environment)
+    clusters.refuse_others(desired.address)
     asked = _asked(desired, how.choices, how)
-    commit = clusters.commit_of(desired.repository)
-    timeout = clusters.timeout(desired.environment, how.options.timeout)
-    options = replace(how.options, commit=commit, by=clusters.who(), timeout=timeout)
+    commit = clusters.commit_of(desired.root)
+    options = replace(how.options, commit=commit, by=clusters.who())
+    if options.wait:
+        options = replace(options, timeout=clusters.timeout(desired.environment, options.timeout))
 
     async def act(client: Client, records: Records) -> Applied:
         found = await live_planning.plan(client, records, asked)
         _refuse_moved(how.approved, found)
         outcomes = await carried_out(client, records, found, options, tell)
-        cluster = Cluster(repository=desired.repository, client=client, records=records, options=options, tell=tell)
-        restored = await _rolled_back(cluster, asked, outcomes) if how.rollback_on_failure else []
+        restored = []
+        if how.rollback_on_failure:
+            cluster = Cluster(repository=desired.repository, client=client, records=records, options=options, tell=tell)
+            restored = await _rolled_back(cluster, asked, outcomes)
         told = [d for outcome in (*outcomes, *(each.outcome for each in restored)) for d in outcome.findings]
         every = dict.fromkeys((*desired.diagnostics, *found.problems, *told))
         return Applied(outcomes=tuple(outcomes), restored=tuple(restored), diagnostics=tuple(every), plan=found)
 
-    return clusters.run(desired.environment, door, act)
+    return clusters.run(desired.address, door, act)
 
 
 async def carried_out(client: Client, records: Records, plan: Plan, options: Options, tell: Tell) -> list[Outcome]:
@@ -181,16 +184,15 @@ async def _rolled_back(cluster: Cluster, asked: Request, outcomes: list[Outcome]
 
 def _asked(desired: Desired, choices: Choices, how: How) -> Request:
     """A plan that must be the approved one asks the server of everything, as that one did, under the same salt."""
-    platform = desired.repository.platform
     return Request(
-        environment=desired.environment.name,
-        platform=platform.metadata.name if platform is not None else "",
+        environment=desired.address.name,
+        platform=desired.platform,
         wanted=desired.wanted,
         frozen=desired.frozen,
         complete=desired.complete,
-        policy=clusters.policy(desired.environment),
+        policy=clusters.policy(lambda: desired.environment),
         choices=choices if how.approved is None else replace(choices, dry_run=True),
-        is_idle=clusters.idle(desired.repository.root, desired.specs),
+        is_idle=clusters.idle(desired.root, desired.specs),
         allow_prune=how.allow_prune,
         salt=how.approved.salt if how.approved is not None else b"",
     )
@@ -207,7 +209,7 @@ def _planned(desired: Desired, found: Plan) -> Planned:
     from aifctl.plan.steps import plan_steps
 
     runs = [Manifest(live) for live in found.ground.snapshot.objects.values() if is_run(Manifest(live))]
-    steps = plan_steps(runs, _compiled(found), desired.environment.name)
+    steps = plan_steps(runs, _compiled(found), desired.address.name)
     told = (*desired.diagnostics, *found.findings, *_held(found), *steps.diagnostics)
     return Planned(found.changes, steps.runs, told)
 

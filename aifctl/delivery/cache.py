@@ -30,7 +30,7 @@ from aifctl.render.write import TEMPORARY, Written
 from aifctl.spec.files import Chosen
 from aifctl.spec.paths import shown
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = ".aif/cache"
 GROUND = ""
 """Goes for a spec file's path in the entry of what is no model's."""
@@ -89,6 +89,8 @@ class Cache:
     environments: tuple[str, ...] | None = None
     lines: dict[str, str] = field(default_factory=dict)
     """Spec, as JSON → the rest of its line in the file."""
+    about: tuple[Any, ...] = ()
+    """What whoever saved it wants to know of the environments."""
     safe: dict[str, bool] = field(default_factory=dict)
 
     @property
@@ -114,7 +116,14 @@ class Cache:
             return None
         return entry if _stamp(self.place, entry) == entry.stamp else None
 
-    def save(self, entries: Iterable[Entry], environments: tuple[str, ...], kept: Iterable[str], began: int) -> None:
+    def save(
+        self,
+        entries: Iterable[Entry],
+        environments: tuple[str, ...],
+        kept: Iterable[str],
+        began: int,
+        about: tuple[Any, ...] = (),
+    ) -> None:
         """Keeps these entries and those of the specs `kept`. Nothing if the platform changed since `began`."""
         platform = self.place.platform
         if platform is not None and _newest(_told(str(platform))) >= began - TICK:
@@ -123,7 +132,7 @@ class Cache:
         lines = old if environments == self.environments else {}
         lines |= {json.dumps(each.spec): json.dumps(asdict(each), separators=(",", ":")) for each in entries}
         body = "\n".join(f"{name}\t{line}" for name, line in lines.items())
-        head = {"format": FORMAT, "key": self.key, "sum": _sum(body), "environments": environments}
+        head = {"format": FORMAT, "key": self.key, "sum": _sum(body), "environments": environments, "about": about}
         with suppress(OSError):  # a repository that can't be written to is rendered all the same
             _put(self.place.file, f"{json.dumps(head)}\n{body}")
 
@@ -164,7 +173,8 @@ def read(place: Place) -> Cache:
         known = json.loads(head)
         if (known["format"], known["key"], known["sum"]) == (FORMAT, cache.key, _sum(body)):
             rows = (line.partition("\t") for line in body.splitlines())
-            return replace(cache, environments=tuple(known["environments"]), lines={name: row for name, _, row in rows})
+            lines = {name: row for name, _, row in rows}
+            return replace(cache, environments=tuple(known["environments"]), lines=lines, about=tuple(known["about"]))
     except (OSError, ValueError, LookupError, TypeError):
         pass
     return cache

@@ -21,12 +21,12 @@ from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.wanted import wanted as made
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.spec import git
-from aifctl.spec.load import Repository
-from aifctl.spec.models.platform import Environment
 from aifctl.spec.paths import shown
 
 if TYPE_CHECKING:
     from aifctl.pipeline import Compiled
+    from aifctl.spec.load import Repository
+    from aifctl.spec.models.platform import Environment
 
 Result = TypeVar("Result")
 
@@ -40,14 +40,31 @@ class Door:
     patience: float = PATIENCE
 
 
-def run(environment: Environment, door: Door, act: Callable[[Client, Records], Awaitable[Result]]) -> Result:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """What of an environment must be known to reach its cluster. `context` None: the kubeconfig's current one."""
+
+    name: str
+    context: str | None
+    deliverer: str
+
+
+def address(environment: Environment) -> Address:
+    """Raises Report (AIF620) for one without a cluster."""
+    if environment.cluster is None:
+        hint = "it runs processes: use `aifctl run` and `aifctl serve`"
+        raise Report(Diagnostic("AIF620", f"environment `{environment.name}` has no cluster", hint))
+    return Address(name=environment.name, context=environment.cluster.context, deliverer=environment.deliverer)
+
+
+def run(place: Address, door: Door, act: Callable[[Client, Records], Awaitable[Result]]) -> Result:
     """Does something with an environment's cluster. Raises Report for all that can go wrong on the way there."""
 
     result: list[Result] = []
 
     async def whole() -> None:
         # Not as the task's own result: when the loop is closed Python 3.11 writes that out in full, and drops the text.
-        async with connected(environment, door) as (client, records):
+        async with connected(place, door) as (client, records):
             result.append(await act(client, records))
 
     try:
@@ -55,31 +72,28 @@ def run(environment: Environment, door: Door, act: Callable[[Client, Records], A
     except Unreachable as error:
         raise Report(error.finding()) from None
     except ApiError as error:
-        raise Report(error.finding(f"environment {environment.name}")) from None
+        raise Report(error.finding(f"environment {place.name}")) from None
     return result[0]
 
 
 @asynccontextmanager
-async def connected(environment: Environment, door: Door) -> AsyncIterator[tuple[Client, Records]]:
-    """A client of the environment's cluster, and its inventories. Raises Report (AIF620, AIF700 to AIF702)."""
-    if environment.cluster is None:
-        hint = "it runs processes: use `aifctl run` and `aifctl serve`"
-        raise Report(Diagnostic("AIF620", f"environment `{environment.name}` has no cluster", hint))
-    context = door.context or environment.cluster.context
+async def connected(place: Address, door: Door) -> AsyncIterator[tuple[Client, Records]]:
+    """A client of the environment's cluster, and its inventories. Raises Report (AIF700 to AIF702)."""
+    context = door.context or place.context
 
     def find() -> access.Access:
         return access.find(context, door.kubeconfig)
 
     async with Client(find(), patience=door.patience, reload=find) as client:
-        yield client, Records(client, environment.name)
+        yield client, Records(client, place.name)
 
 
-def refuse_others(environment: Environment) -> None:
+def refuse_others(place: Address) -> None:
     """Raises Report (AIF733) where another tool applies this environment: one applier an environment."""
-    if environment.deliverer != "aifctl":
-        tool = {"argocd": "Argo CD", "flux": "Flux"}[environment.deliverer]
-        hint = f"`aifctl render --env {environment.name}`, commit, and {tool} syncs it; `plan` works as ever"
-        message = f"environment `{environment.name}` is applied by {tool}: two appliers would undo each other"
+    if place.deliverer != "aifctl":
+        tool = {"argocd": "Argo CD", "flux": "Flux"}[place.deliverer]
+        hint = f"`aifctl render --env {place.name}`, commit, and {tool} syncs it; `plan` works as ever"
+        message = f"environment `{place.name}` is applied by {tool}: two appliers would undo each other"
         raise Report(Diagnostic("AIF733", message, hint))
 
 
@@ -108,14 +122,12 @@ def frozen(compiled: Compiled) -> Iterable[str]:
         yield ""
 
 
-def policy(environment: Environment) -> Policy:
-    rules = environment.apply
+def policy(environment: Callable[[], Environment]) -> Policy:
+    """The environment is asked for where a rule is: of what is as it should be, none is."""
     return Policy(
-        may_replace=rules.may_replace,
-        ignored=rules.ignored,
-        most=rules.prune.most,
-        timeout=rules.timeout,
-        account=rules.account,
+        may_replace=lambda kind, group: environment().apply.may_replace(kind, group),
+        ignored=lambda kind, group, name: environment().apply.ignored(kind, group, name),
+        most=lambda total: environment().apply.prune.most(total),
     )
 
 
@@ -127,10 +139,10 @@ def timeout(environment: Environment, asked: float | None) -> float | None:
     return environment.apply.timeout
 
 
-def commit_of(repository: Repository) -> str:
+def commit_of(root: Path) -> str:
     """The commit that is applied; empty where the folder differs from it, or is in no Git repository."""
     try:
-        found = git.commit(repository.root)
+        found = git.commit(root)
     except Report:
         return ""
     return "" if found.dirty else found.sha

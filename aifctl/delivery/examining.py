@@ -82,7 +82,7 @@ def _of_cluster(compiled: Compiled, purpose: Purpose, door: Door) -> list[Findin
         return await cluster.examine(subject)
 
     try:
-        return clusters.run(compiled.environment, door, act)
+        return clusters.run(clusters.address(compiled.environment), door, act)
     except Report as report:  # no way there: no kubeconfig, no such context, credentials that can't be read
         return [Finding(section="cluster", check="access", answer=told(each)) for each in report.diagnostics]
 

@@ -115,7 +115,7 @@ def _sorted(request: Request) -> _Work:
     chosen, missing = files(request.roots)
     platform = request.platform or find_platform(request.roots)
     root = root_of(request.roots, chosen, platform)
-    began = cache.clock(root) if request.cached and not request.dry else time.time_ns()
+    began = cache.clock(root) if request.cached and chosen and not request.dry else time.time_ns()
     place = Place(root=root, out=request.out or root, platform=platform, request=request.name or "")
     known = cache.read(place) if request.cached else Cache(place, "")
     base = known.entry(cache.GROUND, False) if request.whole else None

@@ -223,7 +223,7 @@ def _told(mirror: Path, commit: str, name: str, folder: Path, without: frozenset
     environment = repository.environment(name)
     if environment.local:
         raise Report(Diagnostic("AIF620", f"environment `{name}` has no cluster", "name one that has"))
-    clusters.refuse_others(environment)
+    clusters.refuse_others(clusters.address(environment))
     units, found = load.units(repository, environment)
     kept, passing = set(), set()
     for unit in units:

@@ -102,7 +102,7 @@ class Deliverer:
             return OURSELVES
         if not unit.model:
             return Account.of_account(self.settings.namespace, ADMIN)
-        return Account.of_account(self.environment.namespace_of(unit.tenant), self.policy.account)
+        return Account.of_account(self.environment.namespace_of(unit.tenant), self.environment.apply.account)
 
     def _ground(self, unit: Unit, wanted: Wanted | None) -> Ground:
         return Ground(

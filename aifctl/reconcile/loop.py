@@ -70,7 +70,8 @@ class Reconciler:
             if await self._stopped(self._pause()):
                 return 0
         assert self.compilation is not None
-        async with clusters.connected(self.compilation.environment, self.settings.door) as (client, _):
+        address = clusters.address(self.compilation.environment)
+        async with clusters.connected(address, self.settings.door) as (client, _):
             return await self._led(client)
 
     # Git

@@ -101,7 +101,7 @@ class Shift:
         if self.deliverer is None:
             return  # it is taken up when the cluster has been looked at
         self.deliverer.environment, self.deliverer.platform = found.environment, found.platform
-        self.deliverer.policy, self.deliverer.idle = clusters.policy(found.environment), found.idle
+        self.deliverer.policy, self.deliverer.idle = clusters.policy(lambda: found.environment), found.idle
         self.book.adopt(found)
         self._tell_of_nowhere(found)
         self._refuse_many_gone()
@@ -375,7 +375,7 @@ class Shift:
         if self._running or self._first:
             return False
         assert self.deliverer is not None
-        late = time.monotonic() - self._begun > self.deliverer.policy.timeout
+        late = time.monotonic() - self._begun > self.compilation.environment.apply.timeout
         works = (self.book.work(unit) for unit in self._due)
         waits = not late and any(work.state is State.SETTLING for work in self.book.works.values())
         return not waits and all(work.failures for work in works)
@@ -390,7 +390,7 @@ class Shift:
             environment=found.environment,
             platform=found.platform,
             idle=found.idle,
-            policy=clusters.policy(found.environment),
+            policy=clusters.policy(lambda: found.environment),
             book=self.book,
             observer=self.watching.objects,
             kinds=kinds,
@@ -412,7 +412,7 @@ class Shift:
         """Who may read a tenant's secrets: the account that applies there."""
         if not self.settings.impersonate:
             return OURSELVES
-        return Account.of_account(namespace, clusters.policy(self.compilation.environment).account)
+        return Account.of_account(namespace, self.compilation.environment.apply.account)
 
     def _tell_of_nowhere(self, found: Compilation) -> None:
         known = {work.unit.model for work in self.book.works.values()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def found(root: Path, environment: str = LAB, *, cached: bool = True, part: str 
     asked = Asked(
         roots=roots,
         whole=part is None,
+        name=environment,
         choose=lambda loaded: arguments.one_environment(loaded, environment),
         cached=cached,
     )
@@ -62,7 +65,7 @@ def told(each: Desired) -> object:
     """All that whoever applies may ask of it."""
     units = {w.unit: (w.tree, w.objects, [dict(m.object) for m in w.manifests]) for w in each.wanted}
     findings = [(d.code, d.message, d.position) for d in each.diagnostics]
-    return units, findings, each.frozen, each.specs, each.complete, each.environment
+    return units, findings, each.frozen, each.specs, each.complete, each.environment, each.address, each.platform
 
 
 @pytest.mark.parametrize("change", INPUTS)
@@ -87,6 +90,22 @@ def test_nothing_is_compiled_before_it_is_asked_for(root: Path, monkeypatch: pyt
     assert [each.identity for each in digits.manifests] == [each.identity for each in digits.objects]
     assert digits.manifests is digits.manifests
     assert seen == [DIGITS]
+
+
+def test_what_is_known_is_told_without_loading_any_schema(root: Path) -> None:
+    code = """
+import sys
+from aifctl.cli import arguments
+from aifctl.delivery import applying
+known = arguments.desired(None, "lab", None)
+assert {each.unit.model for each in known.wanted} == {"", "digits", "wine"}, known.wanted
+assert known.address.context and known.platform
+print(sorted({"pydantic", "yaml", "jinja2", "aifctl.spec.load", "aifctl.pipeline"} & set(sys.modules)))
+assert known.environment.name == known.address.name
+"""
+    arguments.desired(None, LAB, None)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
 
 
 def test_environments_are_remembered_apart(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
