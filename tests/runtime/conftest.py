@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from aifctl import contract
 from aifctl.contract import Site
 from aifctl.runtime.store import Published
 from tests.runtime.bench import PIXELS, Bench
+from tests.runtime.buckets import server
 from tests.runtime.chain import Chain, digits, training, write_code
 
 # PyTorch's compiler and TensorFlow each bring LLVM, and a process ends where both register its options. It stays alive
@@ -83,6 +84,13 @@ def digits_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [*map(int, pixels), int(label)] for pixels, label in zip(digits.data, digits.target, strict=True)
         )
     return path
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """One S3 server for all: clients are kept in a process, with the address that they began with."""
+    with server() as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,6 @@ from tests.runtime.buckets import Bucket, bucket, server
 
 STEP = digest.of_text("a step")
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with server() as url:
-        yield url
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from aifctl.runtime import turns
 from aifctl.runtime.checkpoints import Checkpoints
 from aifctl.runtime.store import Fault, Published, Store
 from aifctl.runtime.turns import Request, Turn
-from tests.runtime.buckets import bucket, server
+from tests.runtime.buckets import bucket
 from tests.runtime.fake_runs import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -59,12 +58,6 @@ sys.exit(entry.main(sys.argv[2:]))
 CUSTOM = contract.CustomTraining(command=("python", "train.py"), produces="model.txt", predict="predict:predict")
 NEVER, SOON = "1000", "3"
 """Seconds without a sign of life after which an owner counts as dead."""
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with server() as url:
-        yield url
 
 
 @pytest.fixture(params=["folder", "bucket"])
