@@ -137,15 +137,15 @@ async def trouble_of(client: Client, live: Live | None) -> tuple[Trouble | None,
 
 
 async def pods_trouble(client: Client, live: Live) -> Trouble | None:
-    """The worst that ails a workload's pods, of a run those of its steps too; None where nothing does, it has no pods,
-    or we may not read them. Pods of an earlier template do not count: they stay until the new ones are ready."""
+    """The worst that ails a workload's pods, of a run that goes on those of its steps too (of one that has ended, its
+    driver says why); None where nothing does, it has no pods, or we may not read them. Pods of an earlier template do not count: they stay until the new ones are ready."""
     from aifctl.contract import RUN  # a plan, and an apply that waits for nothing, go without
 
     labels = health.selector(live)
     if not labels:
         return None
     selectors = [",".join(f"{key}={value}" for key, value in sorted(labels.items()))]
-    if is_run(Manifest(live)):
+    if is_run(Manifest(live)) and not health.ended(live):
         selectors.append(f"{RUN}={live['metadata']['name']}")
     try:
         pages = [await client.items(_pods(live), {"labelSelector": each}) for each in selectors]

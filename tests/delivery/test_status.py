@@ -186,6 +186,19 @@ def test_a_step_that_finds_no_node_is_named(garden: Garden, nodes: object) -> No
     assert "Insufficient cpu" in done.err
 
 
+def test_a_run_that_has_ended_is_explained_by_its_driver(garden: Garden, nodes: object) -> None:
+    name = _run(garden, "fail")
+    space = f"garden-{garden.lab}"
+    jobs = garden.cluster.list("batch/v1", "Job", space)
+    (pod,) = (job["spec"]["template"]["spec"] for job in jobs if job["metadata"]["name"] == name)
+    pod["containers"][0]["image"] = BAD
+    metadata = {"name": f"{name}-train", "namespace": space, "labels": {"aif.dev/run": name}}
+    garden.cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
+    done = garden.run("wait", "run", "iris", "--env", garden.lab, "--timeout", "60s")
+    assert "error[AIF752]" in done.err
+    assert f"{name}-train" not in done.err
+
+
 def test_a_model_without_a_run(garden: Garden) -> None:
     garden.applied()
     for words, code in ((("run", "iris"), "AIF747"), (("run", "ires"), "AIF746"), (("healthy", "ires"), "AIF746")):
