@@ -137,8 +137,11 @@ async def trouble_of(client: Client, live: Live | None) -> tuple[Trouble | None,
 
 
 async def pods_trouble(client: Client, live: Live) -> Trouble | None:
-    """The worst that ails a workload's pods, of a run that goes on those of its steps too (of one that has ended, its
-    driver says why); None where nothing does, it has no pods, or we may not read them. Pods of an earlier template do not count: they stay until the new ones are ready."""
+    """The worst that ails a workload's pods; None where nothing does, it has no pods, or we may not read them.
+
+    Of a run that goes on its steps' pods count too; why one has ended, its driver says. Pods of an earlier template do
+    not count: they stay until the new ones are ready.
+    """
     from aifctl.contract import RUN  # a plan, and an apply that waits for nothing, go without
 
     labels = health.selector(live)
