@@ -43,6 +43,8 @@ class Task:
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
     ends: tuple[int, ...] = (0,)
+    times: int = 1
+    """How often in a round: as often as it changes nothing. The fastest counts, for both."""
 
 
 DIFF = ("diff", "--server-side", "--recursive", "-f", "rendered")
@@ -50,8 +52,8 @@ APPLY = ("apply", "--server-side", "--recursive", "-f", "rendered")
 OURS = ("--env", fleet_specs.ENVIRONMENT, "--context", "test")
 TASKS = (
     Task("apply, new", ("apply", *OURS), APPLY),
-    Task("plan, nothing to change", ("plan", "--against", "cluster", *OURS), DIFF, (0, 1)),
-    Task("apply, nothing to change", ("apply", *OURS), APPLY),
+    Task("plan, nothing to change", ("plan", "--against", "cluster", *OURS), DIFF, (0, 1), 3),
+    Task("apply, nothing to change", ("apply", *OURS), APPLY, times=3),
 )
 
 
@@ -96,8 +98,11 @@ def _on_a_new_one(folder: Path, commands: Sequence[tuple[str, ...]], *, namespac
             _apply_namespaces(folder)
         seconds = []
         for command, task in zip(commands, TASKS, strict=True):
-            shutil.rmtree(folder / ".kube", ignore_errors=True)
-            seconds.append(measure.run(command, folder, task.ends).seconds)
+            runs = []
+            for _ in range(task.times):
+                shutil.rmtree(folder / ".kube", ignore_errors=True)
+                runs.append(measure.run(command, folder, task.ends).seconds)
+            seconds.append(min(runs))
         return seconds
 
 
