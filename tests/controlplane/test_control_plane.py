@@ -127,7 +127,8 @@ class TestSimulatedPods:
         wanted = deployment(namespace, "server", replicas=1)
         wanted["spec"]["template"]["metadata"]["annotations"] = simulate("unready")
         nodes.create(wanted)
-        nodes.wait(wanted, lambda live: live["status"].get("unavailableReplicas") == 1)
+        nodes.wait(wanted, lambda live: live["status"].get("updatedReplicas") == 1)  # its pod is there
+        assert nodes.wait(wanted)["status"].get("unavailableReplicas") == 1
         nodes.wait({**nodes.list("v1", "Pod", namespace)[0], "apiVersion": "v1", "kind": "Pod"}, phase("Running"))
         assert not nodes.wait(wanted)["status"].get("availableReplicas")
 
