@@ -64,7 +64,9 @@ def apply(
         aifctl apply --env prod --wait --timeout 10m --rollback-on-failure
         aifctl apply --plan prod.plan
     """
-    arguments.meanwhile("aifctl.delivery.applying")
+    from aifctl.delivery import beforehand
+
+    beforehand.load("aifctl.delivery.applying")
     approved = None
     if plan is not None:
         from aifctl.delivery import saved

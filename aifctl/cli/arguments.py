@@ -163,15 +163,6 @@ def desired(paths: list[Path] | None, name: str | None, platform: Path | None, *
     return desired.find(asked)
 
 
-def meanwhile(module: str) -> None:
-    """Imports a module beside the work that needs it later: what talks to clusters takes 0.2 s, most of it reading
-    certificates, which holds up nothing else."""
-    import importlib
-    import threading
-
-    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
-
-
 def door(context: str | None, kubeconfig: str | None) -> Door:
     """How to reach a cluster, as far as the command line says it."""
     from aifctl.delivery.clusters import Door

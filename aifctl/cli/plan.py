@@ -51,7 +51,9 @@ def plan(
         aifctl plan --against cluster --env prod --save prod.plan
     """
     if against == CLUSTER:
-        arguments.meanwhile("aifctl.delivery.applying")
+        from aifctl.delivery import beforehand
+
+        beforehand.load("aifctl.delivery.applying")
         found = arguments.desired(paths, env, platform, cached=cache)
         from aifctl.delivery import applying
 

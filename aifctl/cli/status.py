@@ -43,7 +43,9 @@ def status(
 
     if watch and (form is output.Output.JSON or not sys.stdout.isatty()):
         raise typer.BadParameter("it draws a table on a terminal; ask again and again for JSON", param_hint="--watch")
-    arguments.meanwhile("aifctl.cluster.client")
+    from aifctl.delivery import beforehand
+
+    beforehand.load("aifctl.cluster.client")
     desired = arguments.desired(None, env, platform, cached=cache)
     git = reading.git_of(desired)
     door = arguments.door(context, kubeconfig)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from aifctl import digest
@@ -44,9 +44,9 @@ class Wanted:
 
 
 def wanted(unit: Unit, manifests: Iterable[Manifest]) -> Wanted:
-    """A unit whose manifests are there."""
+    """A unit whose manifests are there. It goes from process to process."""
     found = tuple(manifests)
-    return Wanted(unit=unit, tree=tree_of(found), objects=tuple(map(object_of, found)), make=lambda: found)
+    return Wanted(unit=unit, tree=tree_of(found), objects=tuple(map(object_of, found)), make=partial(tuple, found))
 
 
 def object_of(manifest: Manifest) -> Object:

@@ -9,7 +9,6 @@ where models get into each other's way, that is what is done.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
@@ -21,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 from aifctl.cluster.inventory import Unit
 from aifctl.cluster.wanted import Object, Wanted
 from aifctl.delivery import cache, clusters
-from aifctl.delivery.cache import Cache, Entry, Place, clash
+from aifctl.delivery.cache import Entry, clash
 from aifctl.delivery.clusters import Address
+from aifctl.delivery.known import Known, look
+from aifctl.delivery.sharing import crew as crew_of
+from aifctl.delivery.sharing import pieces
 from aifctl.delivery.tree import is_known
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.manifest import Identity, Manifest
 from aifctl.render.write import Written
-from aifctl.spec.files import Chosen, files, find_platform, root_of
-from aifctl.spec.paths import shown
+from aifctl.spec.files import Chosen
 
 if TYPE_CHECKING:
-    from aifctl.pipeline import Compiled
+    from aifctl.delivery.units import Part
     from aifctl.spec.load import Repository
     from aifctl.spec.models.platform import Environment
 
@@ -101,27 +102,20 @@ class Desired:
 
 def find(asked: Asked) -> Desired:
     """Raises Report: AIF114 where there is no spec, what loading the platform and choosing the environment raise."""
-    chosen, missing = files(asked.roots)
-    platform = asked.platform or find_platform(asked.roots)
-    source = Source(asked=asked, chosen=chosen, root=root_of(asked.roots, chosen, platform))
-    began = cache.clock(source.root) if asked.cached and chosen else time.time_ns()
-    place = Place(root=source.root, out=source.root, platform=platform, request=asked.name or "", purpose="units")
-    known = cache.read(place) if asked.cached else Cache(place, "")
-    hits, rest = known.split(chosen)
-    base = known.entry(cache.GROUND, False) if asked.whole else None
-    work = _Work(source, place, hits, base)
-    if work.knows_all(rest) and not missing:
-        if asked.whole and len(work.remembered) != len(known.lines):
-            _remember(known, work, _About(*known.about), [], rest, began)
-        return work.remembered_whole(_About(*known.about))
-    found = work.compiled(rest, missing)
-    if clash([*work.remembered, *found.entries]):
-        work = replace(work, hits=[], base=None)
-        return work.desired(work.compiled(chosen, missing))
-    if asked.cached and not source.ground.diagnostics:
-        quiet = [entry for entry in found.entries if entry.spec not in found.noisy]
-        _remember(known, work, _about(source), quiet, rest, began)
-    return work.desired(found)
+    known = look(asked.roots, asked.platform, whole=asked.whole, name=asked.name, purpose="units", cached=asked.cached)
+    work = _Work(Source(asked=asked, chosen=known.chosen, root=known.root), known)
+    if known.is_all and any(entry.models for entry in known.hits):
+        about = _About(*known.cache.about)
+        if known.holds_more:
+            _remember(known, about, [])
+        return work.remembered(about)
+    parts = work.compiled()
+    if clash([*known.remembered, *_all(parts, "entries")]):
+        return work.at_once()
+    if asked.cached and not work.source.ground.diagnostics:
+        noisy = set(_all(parts, "noisy"))
+        _remember(known, _about(work.source), [entry for entry in _all(parts, "entries") if entry.spec not in noisy])
+    return work.desired(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,78 +139,55 @@ def _about(source: Source) -> _About:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What was compiled now. `entries` are of all its files and of the ground, `noisy` those with a finding: they are
-    told each time, so they are not remembered."""
-
-    repository: Repository
-    wanted: list[Wanted]
-    diagnostics: tuple[Diagnostic, ...]
-    entries: list[Entry]
-    noisy: frozenset[str]
-    frozen: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Work:
     source: Source
-    place: Place
-    hits: list[Entry]
-    base: Entry | None
+    known: Known
 
-    @property
-    def remembered(self) -> list[Entry]:
-        return [*([self.base] if self.base is not None else []), *self.hits]
-
-    def knows_all(self, rest: Chosen) -> bool:
-        """Whether nothing has to be compiled. A repository without any spec is for `compiled` to refuse."""
-        has_models = any(entry.models for entry in self.hits)
-        return has_models and not rest and (self.base is not None or not self.source.asked.whole)
-
-    def compiled(self, rest: Chosen, missing: list[Diagnostic]) -> _Found:
-        """Raises Report (AIF114)."""
-        from aifctl import pipeline
+    def compiled(self, *, in_pieces: bool = True) -> list[Part]:
+        """Of what has to be compiled. Raises Report: AIF114, and AIF522 where a process of ours is killed."""
+        from aifctl.delivery import units
         from aifctl.spec import load
 
-        ground, bare = self.source.ground, self.source.asked.whole and self.base is None
-        loaded = load.read(ground, rest)
-        found = (*missing, *loaded.diagnostics, *ground.diagnostics)
-        if not any(entry.models for entry in self.hits) and not loaded.documents and not found:
+        known, ground, environment = self.known, self.source.ground, self.source.environment
+        with crew_of(units.Worker(ground, environment), len(known.rest) if in_pieces else 1) as crew:
+            parts: list[Part] = crew.share("compile", pieces(known.rest, crew.count))
+        has_any = any(entry.models for entry in known.hits) or any(part.specs for part in parts)
+        if not has_any and not known.missing and not ground.diagnostics and not any(part.loaded for part in parts):
             raise load.nothing(self.source.asked.roots)
-        repository = replace(loaded, diagnostics=found)
-        compiled = pipeline.compile_environment(repository, self.source.environment, whole=bare)
-        entries = list(_entries(compiled, rest, bare=bare))
-        return _Found(
-            repository=compiled.repository,
-            wanted=list(clusters.wanted(compiled)),
-            diagnostics=pipeline.merge([compiled]),
-            entries=[entry for entry, _ in entries],
-            noisy=frozenset(entry.spec for entry, quiet in entries if not quiet),
-            frozen=frozenset(clusters.frozen(compiled)) - ({""} if self.base is not None else frozenset()),
-        )
+        return parts if known.is_grounded else [units.ground(ground, environment), *parts]
 
-    def desired(self, found: _Found) -> Desired:
-        about = _about(self.source)
-        failed = {(about.name, name) for name in found.frozen if name}
-        known = self.remembered_whole(about)
+    def at_once(self) -> Desired:
+        """All of it compiled in one piece: models that get into each other's way are judged together."""
+        work = replace(self, known=replace(self.known, hits=[], base=None, rest=self.known.chosen))
+        return work.desired(work.compiled(in_pieces=False))
+
+    def desired(self, parts: list[Part]) -> Desired:
+        """What was compiled, and what the cache knows."""
+        from aifctl import pipeline
+
+        about, ground = _about(self.source), self.source.ground
+        known = self.remembered(about)
+        loaded = (*self.known.missing, *_all(parts, "loaded"), *ground.diagnostics)
+        frozen = frozenset(_all(parts, "frozen")) | (frozenset() if self.known.whole else {""})
+        failed = {(about.name, name) for name in frozen if name}
         return replace(
             known,
-            wanted=(*found.wanted, *known.wanted),
-            specs=clusters.specs(found.repository) | known.specs,
-            complete=known.complete and is_known(failed, found.repository.diagnostics),
-            diagnostics=found.diagnostics,
-            texts=found.repository.texts,
-            frozen=found.frozen,
+            wanted=(*_all(parts, "wanted"), *known.wanted),
+            specs=known.specs.union(_all(parts, "specs")),
+            complete=known.complete and is_known(failed, loaded),
+            diagnostics=pipeline.finish(replace(ground, diagnostics=loaded), _all(parts, "found")),
+            texts={**ground.texts, **{file: text for part in parts for file, text in part.texts.items()}},
+            frozen=frozen,
         )
 
-    def remembered_whole(self, about: _About) -> Desired:
+    def remembered(self, about: _About) -> Desired:
         """As if what the cache knows were all."""
         return Desired(
             source=self.source,
             address=about.address,
             platform=about.platform,
-            wanted=tuple(chain.from_iterable(map(self._units, self.remembered))),
-            specs=frozenset(entry.spec for entry in self.hits if entry.models),
+            wanted=tuple(chain.from_iterable(map(self._units, self.known.remembered))),
+            specs=frozenset(entry.spec for entry in self.known.hits if entry.models),
             complete=self.source.asked.whole,
         )
 
@@ -241,55 +212,15 @@ class _Work:
         found = next((each for each in clusters.wanted(compiled) if each.unit == unit), None)
         if found is None or found.tree != tree:
             with suppress(OSError):
-                self.place.file.unlink()
+                self.known.place.file.unlink()
             raise Report(Diagnostic("AIF736", f"{unit} compiles to other objects than a moment ago", "run it again"))
         return found.manifests
 
 
-def _entries(compiled: Compiled, rest: Chosen, *, bare: bool) -> Iterable[tuple[Entry, bool]]:
-    """Of each spec file and of the ground, and whether there is nothing to tell of it."""
-    from aifctl.spec import load
-
-    repository, name = compiled.repository, compiled.environment.name
-    noisy = {d.position.file if d.position is not None else None for d in compiled.diagnostics}
-    wanted = {each.unit: each for each in clusters.wanted(compiled)}
-    if bare:
-        ground = [wanted[Unit(name)]] if Unit(name) in wanted else []
-        quiet = compiled.grounded and repository.platform_file not in noisy and None not in noisy
-        yield Entry(spec=cache.GROUND, named=False, units=_rows(ground), objects=_names(ground)), quiet
-    models = {model.unit.document.key: model for model in compiled.models}
-    for path, named in rest:
-        file = shown(path, Path.cwd())
-        documents = [document for document in repository.documents if document.file == file]
-        made = [models[document.key] for document in documents if document.key in models]
-        looked_at: Mapping[Path, bool] = {path.absolute(): True}
-        for model in made:
-            looked_at = {**looked_at, **load.inputs(repository, model.unit)}
-        inputs = cache.inputs(repository.root, path.absolute().parent, looked_at)
-        units = [wanted[Unit(name, model.bundle.tenant, model.bundle.model)] for model in made]
-        entry = Entry(
-            spec=shown(path, repository.root),
-            named=named,
-            models=tuple(document.model_name for document in documents),
-            objects=_names(units),
-            units=_rows(units),
-            inputs=inputs[0] if inputs is not None else (),
-            absent=inputs[1] if inputs is not None else (),
-        )
-        clean = len(made) == len(documents) and all(model.clean for model in made)
-        yield entry, clean and inputs is not None and not {file, None} & noisy
+def _all(parts: Iterable[Part], name: str) -> Iterable[Any]:
+    return chain.from_iterable(getattr(part, name) for part in parts)
 
 
-def _rows(units: Iterable[Wanted]) -> tuple[Any, ...]:
-    return tuple([each.unit, each.tree, [[*identity, *rest] for identity, *rest in each.objects]] for each in units)
-
-
-def _names(units: Iterable[Wanted]) -> tuple[str, ...]:
-    return tuple(str(each.identity) for unit in units for each in unit.objects)
-
-
-def _remember(known: Cache, work: _Work, about: _About, quiet: Iterable[Entry], rest: Chosen, began: int) -> None:
-    sealed = (cache.sealed(known.place, each, Written(), began) for each in quiet)
-    compiled = {shown(path, work.source.root) for path, _ in rest}
-    kept = [each.spec for each in work.remembered] if work.source.asked.whole else known.specs - compiled
-    known.save([each for each in sealed if each is not None], (about.name,), kept, began, about=astuple(about))
+def _remember(known: Known, about: _About, quiet: Iterable[Entry]) -> None:
+    sealed = (cache.sealed(known.place, each, Written(), known.began) for each in quiet)
+    known.remember([each for each in sealed if each is not None], (about.name,), astuple(about))

@@ -19,6 +19,7 @@ from multiprocessing.context import ForkProcess
 from types import TracebackType
 from typing import Any
 
+from aifctl.delivery import beforehand
 from aifctl.diagnostics import Diagnostic, Report
 
 PATIENCE = 5.0
@@ -42,6 +43,7 @@ class Crew:
         self.count = count
 
     def __enter__(self) -> Crew:
+        beforehand.wait()
         context = multiprocessing.get_context("fork")
         gc.freeze()  # pages that the collector does not touch stay shared
         for _ in range(self.count):
@@ -123,8 +125,8 @@ class Crew:
         process.join(PATIENCE)
         code = process.exitcode
         how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
-        hint = "render again; where memory is short, AIFCTL_JOBS=1 takes one process"
-        return Report(Diagnostic("AIF521", f"can't write the rendered tree: a process of aifctl's ended {how}", hint))
+        hint = "run it again; where memory is short, AIFCTL_JOBS=1 takes one process"
+        return Report(Diagnostic("AIF522", f"a process that compiles ended {how}", hint))
 
 
 def jobs() -> int:

@@ -135,6 +135,7 @@ CODES: dict[str, Code] = {
         ("AIF513", "a tenant in a namespace that belongs to none"),
         ("AIF520", "a link in the rendered tree"),
         ("AIF521", "the rendered tree can't be written"),
+        ("AIF522", "a process that compiles was killed"),
         # 6xx: plan
         ("AIF601", "a rendered file is not readable YAML"),
         ("AIF602", "a file in the rendered tree was not written by aifctl"),

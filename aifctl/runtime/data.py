@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -339,8 +339,3 @@ def _refuse(name: str, problem: str, bad: Array) -> None:
 
 _ENCODERS = {"tensor": _tensor, "number": _tensor, "category": _category, "text": _text}
 ENCODABLE = tuple(_ENCODERS)
-
-
-def with_values(feature: Feature, values: Sequence[str | int | bool]) -> Feature:
-    """A category with the values learned from the data."""
-    return replace(feature, values=tuple(values))

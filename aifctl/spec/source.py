@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from aifctl.diagnostics import Diagnostic, Position, Report, Severity, Where
-from aifctl.diagnostics.model import KeyPath
 
 MAX_BYTES = 4 * 1024**2
 MAX_NODES = 100_000
@@ -386,10 +385,3 @@ def core_scalar(text: str) -> Any:
             return float(text)
         return _SPECIAL.get(text, text)
     return text
-
-
-def rebase(diagnostic: Diagnostic, path: KeyPath) -> Diagnostic:
-    """The same finding, its place replaced by another path of the same file."""
-    if diagnostic.where is None:
-        return diagnostic
-    return replace(diagnostic, where=replace(diagnostic.where, path=path))

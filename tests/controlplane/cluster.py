@@ -244,10 +244,11 @@ class Cluster:
             time.sleep(0.2)
 
     def list(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> Objects:
+        """The objects of a kind, each with its version and kind: a list of the API leaves them out of its items."""
         wanted = {"apiVersion": api_version, "kind": kind, "metadata": {"namespace": namespace}}
         path = path_of(wanted, collection=True)
         found: Objects = self.request("GET", f"{path}?{httpx.QueryParams(query)}")["items"]
-        return found
+        return [{"apiVersion": api_version, "kind": kind, **each} for each in found]
 
 
 def kubeconfig(server: str, ca: bytes, user: Object, namespace: str = "") -> Object:

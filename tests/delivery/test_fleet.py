@@ -139,7 +139,7 @@ def test_a_process_that_is_killed_is_an_error(
 ) -> None:
     with monkeypatch.context() as patch:
         _killed_while(method, patch)
-        with pytest.raises(Report, match=r"AIF521: .* by signal 9"):
+        with pytest.raises(Report, match=r"AIF522: .* by signal 9"):
             Renders(root, jobs=3)()
     assert multiprocessing.active_children() == []
     assert on_disk(root).items() <= expected(root, tmp_path).items()

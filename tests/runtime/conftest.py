@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +10,13 @@ import pytest
 
 from aifctl import contract
 from aifctl.contract import Site
+from aifctl.runtime import llvm
 from aifctl.runtime.store import Published
 from tests.runtime.bench import PIXELS, Bench
 from tests.runtime.buckets import server
 from tests.runtime.chain import Chain, digits, training, write_code
 
-# PyTorch's compiler and TensorFlow each bring LLVM, and a process ends where both register its options. It stays alive
-# where triton comes first; which test comes first is nobody's choice.
-with contextlib.suppress(ImportError):
-    import triton  # noqa: F401
+llvm.before_torch()  # which framework's tests come first is nobody's choice
 
 PREP = contract.Preprocessing(cls="digits.data:Prep", serve="graph")
 

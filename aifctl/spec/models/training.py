@@ -1,6 +1,6 @@
 """`training`, `preprocessing`, `steps`, `tuning`: how the model comes about."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -244,6 +244,3 @@ class Code(Section):
         if (self.path is None) == (self.git is None) and self.image is None:
             exactly_one(self, "path", "git")
         return self
-
-
-Overlay = dict[str, Any]
