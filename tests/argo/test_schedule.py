@@ -82,4 +82,5 @@ def test_the_run_is_on_the_schedule_s_record_and_nothing_differs(child: str, eng
     judged = health.assess(live)
     assert (judged.state, judged.phase) == (State.HEALTHY, "Scheduled")
     assert judged.message.startswith("last run at ")
-    assert engine.aifctl("plan", "--against", "cluster").code == 0
+    said = engine.aifctl("plan", "--against", "cluster")
+    assert said.code == 0, f"{said.out}\n{said.err}"
