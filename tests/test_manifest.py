@@ -9,8 +9,9 @@ import yaml12
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from aifctl.canonical import to_yaml
 from aifctl.diagnostics import Report
-from aifctl.manifest import Manifest, in_order, to_yaml
+from aifctl.manifest import Manifest, in_order
 
 # Texts that a YAML 1.1 or 1.2 reader takes for something else when they are not quoted, or that break a block.
 WORDS = """

@@ -80,7 +80,7 @@ def apply(
     found = arguments.desired(paths, env, platform, cached=cache)
     from aifctl.cluster.ground import Choices
     from aifctl.cluster.outcome import Options
-    from aifctl.delivery import applying, clusters
+    from aifctl.delivery import applying, environments
 
     options = Options(
         wait=wait or rollback_on_failure,
@@ -97,7 +97,7 @@ def apply(
     )
     door = arguments.door(context, kubeconfig)
     if dry_run:
-        clusters.refuse_others(found.address)
+        environments.refuse_others(found.address)
         planned = applying.plan(found, door, how)
         output.show(planned.diagnostics, found.texts)
         output.plan(planned, output.View(form))

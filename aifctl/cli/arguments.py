@@ -172,7 +172,7 @@ def door(context: str | None, kubeconfig: str | None) -> Door:
 
 def seconds(text: str, option: str) -> float:
     """A duration such as `10m`. A usage error for anything else."""
-    from aifctl.spec.models.section import parse_duration
+    from aifctl.spec.quantities import parse_duration
 
     try:
         return float(parse_duration(text))

@@ -31,7 +31,7 @@ def history(
         aifctl history platform --env prod --output json
     """
     from aifctl.cli import tables
-    from aifctl.delivery import clusters
+    from aifctl.delivery import clusters, environments
     from aifctl.delivery import status as reading
 
     loaded = arguments.repository(None, platform)
@@ -40,7 +40,7 @@ def history(
     async def read(client: Client, records: Records) -> Inventory:
         return await reading.history(records, model)
 
-    found = clusters.run(clusters.address(environment), arguments.door(context, kubeconfig), read)
+    found = clusters.run(environments.address(environment), arguments.door(context, kubeconfig), read)
     if form is output.Output.JSON:
         output.as_json(reading.history_as_json(found))
     else:

@@ -27,7 +27,7 @@ def resume(
         aifctl resume digits --env prod
         aifctl resume platform --env prod
     """
-    from aifctl.delivery import clusters
+    from aifctl.delivery import clusters, environments
     from aifctl.delivery import status as reading
     from aifctl.reconcile import pausing
 
@@ -38,6 +38,6 @@ def resume(
         found = await reading.history(records, model)
         return await pausing.resume(records, found.unit)
 
-    found = clusters.run(clusters.address(environment), arguments.door(context, kubeconfig), act)
+    found = clusters.run(environments.address(environment), arguments.door(context, kubeconfig), act)
     print(f"{found.unit}: is reconciled again")
     return 0

@@ -36,11 +36,11 @@ def rollback(
         aifctl rollback digits --env prod --to 3 --wait --timeout 5m
     """
     from aifctl.cluster.outcome import Options, Result
-    from aifctl.delivery import clusters, undoing
+    from aifctl.delivery import environments, undoing
 
     loaded = arguments.repository(None, platform)
     environment = arguments.one_environment(loaded, env)
-    limit = clusters.timeout(environment, arguments.seconds(timeout, "--timeout") if timeout else None)
+    limit = environments.timeout(environment, arguments.seconds(timeout, "--timeout") if timeout else None)
     options = Options(wait=wait, timeout=limit)
     progress = output.Progress(sys.stderr, quiet=False)
     door = arguments.door(context, kubeconfig)

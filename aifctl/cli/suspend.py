@@ -30,7 +30,7 @@ def suspend(
         aifctl suspend digits --env prod --reason "incident 42"
         aifctl resume digits --env prod
     """
-    from aifctl.delivery import clusters
+    from aifctl.delivery import clusters, environments
     from aifctl.delivery import status as reading
     from aifctl.reconcile import pausing
 
@@ -42,6 +42,6 @@ def suspend(
         found = await reading.history(records, model)
         return await pausing.suspend(records, found.unit, why)
 
-    found = clusters.run(clusters.address(environment), arguments.door(context, kubeconfig), act)
+    found = clusters.run(environments.address(environment), arguments.door(context, kubeconfig), act)
     print(f"{found.unit}: suspended ({found.suspended})")
     return 0

@@ -36,7 +36,7 @@ def wait(
         aifctl wait run digits --env lab
         aifctl wait healthy digits --env prod --timeout 10m
     """
-    from aifctl.delivery import clusters
+    from aifctl.delivery import clusters, environments
     from aifctl.delivery import status as reading
 
     loaded = arguments.repository(None, platform)
@@ -49,5 +49,5 @@ def wait(
             return f"{identity}: {verdict.phase or verdict.state}"
         return await reading.healthy(client, records, model, limit)
 
-    print(clusters.run(clusters.address(environment), arguments.door(context, kubeconfig), until))
+    print(clusters.run(environments.address(environment), arguments.door(context, kubeconfig), until))
     return 0

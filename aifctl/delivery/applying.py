@@ -19,7 +19,7 @@ from aifctl.cluster.records import Records
 from aifctl.cluster.wait import Waiter
 from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.watch import Observer
-from aifctl.delivery import clusters, saved
+from aifctl.delivery import clusters, environments, saved
 from aifctl.delivery.clusters import Door
 from aifctl.delivery.desired import Desired
 from aifctl.delivery.saved import Saved
@@ -87,12 +87,12 @@ def plan(desired: Desired, door: Door, how: How, save: Path | None = None, paths
 
 def apply(desired: Desired, door: Door, how: How, tell: Tell) -> Applied:
     """Applies an environment. Raises Report where nothing could be begun."""
-    clusters.refuse_others(desired.address)
+    environments.refuse_others(desired.address)
     asked = _asked(desired, how.choices, how)
     commit = clusters.commit_of(desired.root)
     options = replace(how.options, commit=commit, by=clusters.who())
     if options.wait:
-        options = replace(options, timeout=clusters.timeout(desired.environment, options.timeout))
+        options = replace(options, timeout=environments.timeout(desired.environment, options.timeout))
 
     async def act(client: Client, records: Records) -> Applied:
         found = await live_planning.plan(client, records, asked)
@@ -155,7 +155,7 @@ def former_wanted(repository: Repository, unit: Unit, revision: Revision, *, any
     except Report as report:
         message = f"{unit}: commit {revision.commit[:10]} can't be had: {report.diagnostics[0].message}"
         raise Report(Diagnostic("AIF762", message, report.diagnostics[0].hint)) from None
-    found = next((each for compiled in then for each in clusters.wanted(compiled) if each.unit == unit), None)
+    found = next((each for compiled in then for each in environments.wanted(compiled) if each.unit == unit), None)
     if found is None:
         raise Report(Diagnostic("AIF762", f"{unit} does not compile at commit {revision.commit[:10]}"))
     if found.tree != revision.tree and not any_tree:
@@ -190,9 +190,9 @@ def _asked(desired: Desired, choices: Choices, how: How) -> Request:
         wanted=desired.wanted,
         frozen=desired.frozen,
         complete=desired.complete,
-        policy=clusters.policy(lambda: desired.environment),
+        policy=environments.policy(lambda: desired.environment),
         choices=choices if how.approved is None else replace(choices, dry_run=True),
-        is_idle=clusters.idle(desired.root, desired.specs),
+        is_idle=environments.idle(desired.root, desired.specs),
         allow_prune=how.allow_prune,
         salt=how.approved.salt if how.approved is not None else b"",
     )

@@ -8,16 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticCustomError
-
 from aifctl import pipeline
 from aifctl.diagnostics import Diagnostic, Report, Where
 from aifctl.digest import SHORT
 from aifctl.spec import git, schema, source
 from aifctl.spec.load import LOCAL
 from aifctl.spec.models.release import Release, ReleaseEntry
-from aifctl.spec.models.section import parse_duration
 from aifctl.spec.paths import shown
+from aifctl.spec.quantities import parse_duration
 
 if TYPE_CHECKING:
     from aifctl.runtime.gc import Garbage, Plan
@@ -48,8 +46,8 @@ def age(text: str) -> float:
     """Seconds of `7d`, `12h` … Raises Report for other texts."""
     try:
         return parse_duration(text)
-    except PydanticCustomError as error:
-        raise Report(Diagnostic("AIF208", f"`--older-than`: {error.message()}")) from None
+    except ValueError as error:
+        raise Report(Diagnostic("AIF208", f"`--older-than`: {error}")) from None
 
 
 def as_json(garbage: Sequence[Garbage], deleted: bool) -> dict[str, Any]:

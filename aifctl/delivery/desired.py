@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from aifctl.cluster.inventory import Unit
 from aifctl.cluster.wanted import Object, Wanted
-from aifctl.delivery import cache, clusters
+from aifctl.delivery import cache, environments
 from aifctl.delivery.cache import Entry, clash
-from aifctl.delivery.clusters import Address
+from aifctl.delivery.environments import Address
 from aifctl.delivery.known import Known, look
 from aifctl.delivery.sharing import crew as crew_of
 from aifctl.delivery.sharing import pieces
@@ -133,7 +133,7 @@ class _About:
 
 
 def _about(source: Source) -> _About:
-    address, platform = clusters.address(source.environment), source.ground.platform
+    address, platform = environments.address(source.environment), source.ground.platform
     name = platform.metadata.name if platform is not None else ""
     return _About(address.name, address.context, address.deliverer, name)
 
@@ -209,7 +209,7 @@ class _Work:
         chosen = [(self.source.root / entry.spec, entry.named)] if entry.spec != cache.GROUND else []
         loaded = load.read(self.source.ground, chosen)
         compiled = pipeline.compile_environment(loaded, self.source.environment, whole=not chosen)
-        found = next((each for each in clusters.wanted(compiled) if each.unit == unit), None)
+        found = next((each for each in environments.wanted(compiled) if each.unit == unit), None)
         if found is None or found.tree != tree:
             with suppress(OSError):
                 self.known.place.file.unlink()

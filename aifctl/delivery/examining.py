@@ -8,7 +8,7 @@ from typing import Any
 
 from aifctl.cluster.client import Client
 from aifctl.cluster.records import Records
-from aifctl.delivery import clusters
+from aifctl.delivery import clusters, environments
 from aifctl.delivery.clusters import Door
 from aifctl.delivery.doctor import cluster, machine
 from aifctl.delivery.doctor.answer import Finding, Level, told
@@ -82,7 +82,7 @@ def _of_cluster(compiled: Compiled, purpose: Purpose, door: Door) -> list[Findin
         return await cluster.examine(subject)
 
     try:
-        return clusters.run(clusters.address(compiled.environment), door, act)
+        return clusters.run(environments.address(compiled.environment), door, act)
     except Report as report:  # no way there: no kubeconfig, no such context, credentials that can't be read
         return [Finding(section="cluster", check="access", answer=told(each)) for each in report.diagnostics]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aifctl.canonical import to_yaml
 from aifctl.delivery import proof as proofs
 from aifctl.delivery.choosing import only_unit
 from aifctl.delivery.files import write_text
@@ -17,7 +18,6 @@ from aifctl.delivery.proof import STORE, ExportFacts, Proof
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.lowering.placement import Place
 from aifctl.lowering.steps import metrics_of
-from aifctl.manifest import to_yaml
 from aifctl.spec import load
 from aifctl.spec.load import LOCAL, Repository, Unit
 from aifctl.spec.models.platform import Environment

@@ -14,7 +14,7 @@ from aifctl.cluster.outcome import Options, Outcome, Tell, failed
 from aifctl.cluster.planning import Plan, Request, UnitPlan
 from aifctl.cluster.prune import Pruning
 from aifctl.cluster.records import Record, Records
-from aifctl.delivery import applying, clusters, status
+from aifctl.delivery import applying, clusters, environments, status
 from aifctl.delivery.applying import Cluster
 from aifctl.delivery.clusters import Door
 from aifctl.diagnostics import Diagnostic, Report
@@ -35,7 +35,7 @@ def rollback(
 ) -> tuple[Outcome, Revision]:
     """Applies a former revision of one model again; `how` is its name, the revision's number (the newest good one when
     None), and whether a tree that this aifctl compiles otherwise will do. Raises Report (AIF746, AIF761 to AIF763)."""
-    clusters.refuse_others(clusters.address(environment))
+    environments.refuse_others(environments.address(environment))
     name, number, any_tree = how
 
     async def act(client: Client, records: Records) -> tuple[Outcome, Revision]:
@@ -55,7 +55,7 @@ def rollback(
         asked = _request(repository, environment)
         return await applying.restore(cluster, asked, inventory, revision, any_tree=any_tree), revision
 
-    return clusters.run(clusters.address(environment), door, act)
+    return clusters.run(environments.address(environment), door, act)
 
 
 def doomed(environment: Environment, door: Door, names: Sequence[str], *, data: bool) -> Plan:
@@ -65,8 +65,8 @@ def doomed(environment: Environment, door: Door, names: Sequence[str], *, data: 
         return await _plan(environment, client, records, (names, data))
 
     _refuse_protected(environment)
-    clusters.refuse_others(clusters.address(environment))
-    return clusters.run(clusters.address(environment), door, act)
+    environments.refuse_others(environments.address(environment))
+    return clusters.run(environments.address(environment), door, act)
 
 
 def destroy(
@@ -77,7 +77,7 @@ def destroy(
     What models stand on goes after them, and stays where one of them could not go.
     """
     _refuse_protected(environment)
-    clusters.refuse_others(clusters.address(environment))
+    environments.refuse_others(environments.address(environment))
 
     async def act(client: Client, records: Records) -> list[Outcome]:
         found = await _plan(environment, client, records, (names, data))
@@ -88,7 +88,7 @@ def destroy(
                 outcomes += await applying.carried_out(client, records, part, options, tell)
         return outcomes
 
-    return clusters.run(clusters.address(environment), door, act)
+    return clusters.run(environments.address(environment), door, act)
 
 
 async def _plan(environment: Environment, client: Client, records: Records, what: tuple[Sequence[str], bool]) -> Plan:
@@ -116,7 +116,7 @@ def _request(repository: Repository | None, environment: Environment) -> Request
         environment=environment.name,
         platform=platform,
         wanted=(),
-        policy=clusters.policy(lambda: environment),
+        policy=environments.policy(lambda: environment),
         choices=Choices(),
         allow_prune=True,
     )

@@ -14,7 +14,7 @@ from aifctl import pipeline
 from aifctl.cluster.inventory import Unit
 from aifctl.cluster.wanted import Wanted
 from aifctl.cluster.wanted import wanted as made
-from aifctl.delivery import cache, clusters
+from aifctl.delivery import cache, environments
 from aifctl.delivery.cache import Entry
 from aifctl.diagnostics import Diagnostic
 from aifctl.pipeline import Compiled
@@ -54,7 +54,7 @@ class Worker:
         compiled = pipeline.compile_environment(replace(loaded, diagnostics=()), self.environment, whole=False)
         found = (*resolved, *compiled.diagnostics)
         files = {d.position.file if d.position is not None else None for d in found}
-        wanted = {each.unit: each for each in clusters.wanted(compiled)}
+        wanted = {each.unit: each for each in environments.wanted(compiled)}
         entries = [_entry(compiled, wanted, path, named) for path, named in chosen]
         return Part(
             loaded=resolved,
@@ -63,8 +63,8 @@ class Worker:
             wanted=tuple(wanted.values()),
             entries=tuple(entry for entry, _, _ in entries),
             noisy=frozenset(entry.spec for entry, file, quiet in entries if not quiet or {file, None} & files),
-            specs=clusters.specs(loaded),
-            frozen=frozenset(clusters.frozen(compiled)) - {""},
+            specs=environments.specs(loaded),
+            frozen=frozenset(environments.frozen(compiled)) - {""},
         )
 
 

@@ -214,7 +214,7 @@ def main(arguments: list[str]) -> None:
 
 def _told(mirror: Path, commit: str, name: str, folder: Path, without: frozenset[str]) -> Iterator[dict[str, Any]]:
     from aifctl import pipeline
-    from aifctl.delivery import clusters, tree
+    from aifctl.delivery import environments, tree
     from aifctl.spec import git, load
 
     git.export_ref(mirror, commit, folder)
@@ -223,7 +223,7 @@ def _told(mirror: Path, commit: str, name: str, folder: Path, without: frozenset
     environment = repository.environment(name)
     if environment.local:
         raise Report(Diagnostic("AIF620", f"environment `{name}` has no cluster", "name one that has"))
-    clusters.refuse_others(clusters.address(environment))
+    environments.refuse_others(environments.address(environment))
     units, found = load.units(repository, environment)
     kept, passing = set(), set()
     for unit in units:
@@ -242,7 +242,7 @@ def _told(mirror: Path, commit: str, name: str, folder: Path, without: frozenset
     if ground:
         yield _row(wanted(Unit(name), ground))
     findings = pipeline.finish(repository, found)
-    is_idle = clusters.idle(repository.root, clusters.specs(repository))
+    is_idle = environments.idle(repository.root, environments.specs(repository))
     broken = [document for document in repository.documents if document.key not in kept]
     names = {(name, document.model_name) for document in broken}
     frozen = {

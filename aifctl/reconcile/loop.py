@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from aifctl.cluster.client import Client
 from aifctl.cluster.errors import ApiError, Unreachable
 from aifctl.cluster.records import Records
-from aifctl.delivery import clusters
+from aifctl.delivery import clusters, environments
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.reconcile import compiling
 from aifctl.reconcile.compiling import TOO_OFTEN, Compilation, Lost
@@ -70,7 +70,7 @@ class Reconciler:
             if await self._stopped(self._pause()):
                 return 0
         assert self.compilation is not None
-        address = clusters.address(self.compilation.environment)
+        address = environments.address(self.compilation.environment)
         async with clusters.connected(address, self.settings.door) as (client, _):
             return await self._led(client)
 

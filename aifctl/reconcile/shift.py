@@ -20,7 +20,7 @@ from aifctl.cluster.errors import ApiError, Unreachable
 from aifctl.cluster.inventory import Inventory, Unit
 from aifctl.cluster.planning import Request
 from aifctl.cluster.records import Record, Records
-from aifctl.delivery import clusters
+from aifctl.delivery import clusters, environments
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.manifest import Identity
 from aifctl.reconcile.book import DRIFT, LAG, PRUNING, Book, Seen, State, Work
@@ -101,7 +101,7 @@ class Shift:
         if self.deliverer is None:
             return  # it is taken up when the cluster has been looked at
         self.deliverer.environment, self.deliverer.platform = found.environment, found.platform
-        self.deliverer.policy, self.deliverer.idle = clusters.policy(lambda: found.environment), found.idle
+        self.deliverer.policy, self.deliverer.idle = environments.policy(lambda: found.environment), found.idle
         self.book.adopt(found)
         self._tell_of_nowhere(found)
         self._refuse_many_gone()
@@ -390,7 +390,7 @@ class Shift:
             environment=found.environment,
             platform=found.platform,
             idle=found.idle,
-            policy=clusters.policy(lambda: found.environment),
+            policy=environments.policy(lambda: found.environment),
             book=self.book,
             observer=self.watching.objects,
             kinds=kinds,

@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.spec.field_words import words
 from aifctl.spec.models import Lock, Model, Platform, Release
-from aifctl.spec.models.section import DURATION_PATTERN, SIZE_PATTERN, write_duration, write_size
+from aifctl.spec.quantities import DURATION_PATTERN, SIZE_PATTERN, write_duration, write_size
 from aifctl.spec.schema import did_you_mean
 
 WRITERS = {DURATION_PATTERN: write_duration, SIZE_PATTERN: write_size}

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from aifctl.canonical import to_yaml
 from aifctl.diagnostics import Diagnostic, Report
-from aifctl.manifest import to_yaml
 from aifctl.spec.load import Unit
 from aifctl.spec.models.dataset import Dataset
 from aifctl.spec.models.lock import Lock, LockedDataset, LockedRequirements, Retry

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from aifctl.spec import field_words, json_schema
 from aifctl.spec.models import Platform
 from aifctl.spec.models.hardware import Hardware
-from aifctl.spec.models.section import (
+from aifctl.spec.models.serving import Batching, Resources
+from aifctl.spec.models.training import StartFrom
+from aifctl.spec.quantities import (
     DURATION_PATTERN,
     SIZE_PATTERN,
     parse_duration,
@@ -26,8 +28,6 @@ from aifctl.spec.models.section import (
     write_duration,
     write_size,
 )
-from aifctl.spec.models.serving import Batching, Resources
-from aifctl.spec.models.training import StartFrom
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {kind: json_schema.schema(kind) for kind in json_schema.KINDS}

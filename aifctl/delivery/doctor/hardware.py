@@ -10,7 +10,7 @@ from aifctl.delivery.doctor.answer import Answer, Level, doubt, good, wrong
 from aifctl.delivery.doctor.subject import Subject, places
 from aifctl.spec.models.platform import AcceleratorFlavour
 from aifctl.spec.models.pods import PodDefaults
-from aifctl.spec.models.section import parse_size
+from aifctl.spec.quantities import parse_size
 
 Node = Mapping[str, Any]
 Nodes = Sequence[Node]
