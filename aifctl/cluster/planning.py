@@ -109,7 +109,8 @@ async def plan(client: Client, records: Records, request: Request) -> Plan:
     found, (known, damaged) = await asyncio.gather(discovery.discover(client), records.all())
     on_record = tuple(chain.from_iterable(record.inventory.entries for record in _read(known, request)))
     objects = list(chain.from_iterable(each.objects for each in request.wanted))
-    seen = await snapshot.take(client, found, request.environment, objects, on_record)
+    brief = not request.choices.dry_run  # an apply shows nothing of a run that is there
+    seen = await snapshot.take(client, found, request.environment, objects, on_record, brief=brief)
     looks = [_look(seen, request, each, known.get(each.unit)) for each in request.wanted]
     differing = tuple(look.wanted for look in looks if not all(map(live.is_settled, look.items)))
     salt = request.salt or secrets.token_bytes(16)

@@ -16,7 +16,9 @@ from aifctl.manifest import Identity
 from aifctl.render.ownership import ENVIRONMENT
 
 Live = Mapping[str, Any]
-NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+LONG = frozenset({("argoproj.io", "Workflow")})
+"""Runs whose status tells of every step, megabytes at times; their metadata says that they are there and have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,18 @@ class Snapshot:
 
 
 async def take(
-    client: Client, discovery: Discovery, environment: str, wanted: Iterable[Object], entries: Iterable[Entry]
+    client: Client,
+    discovery: Discovery,
+    environment: str,
+    wanted: Iterable[Object],
+    entries: Iterable[Entry],
+    *,
+    brief: bool = False,
 ) -> Snapshot:
-    """Everything that is wanted or on record, as far as it is there. Raises ApiError, Unreachable."""
+    """Everything that is wanted or on record, as far as it is there; `brief`: of `LONG` runs their metadata.
+
+    Raises ApiError, Unreachable.
+    """
     places: dict[Identity, Resource] = {}
     for each in wanted:
         if (resource := discovery.find(each.api_version, each.identity.kind)) is not None:
@@ -46,7 +57,7 @@ async def take(
         if (resource := discovery.of_kind(entry.identity.group, entry.identity.kind, entry.version)) is not None:
             places.setdefault(entry.identity, resource)
             known.add(entry.identity)
-    found = await _listed(client, places, environment)
+    found = await _listed(client, places, environment, brief=brief)
     missing = [identity for identity in places if identity not in found]
     strangers = await _strangers(client, {i: places[i] for i in missing if i not in known})
     lost = [identity for identity in missing if identity in known or identity in strangers]
@@ -91,27 +102,39 @@ async def one(client: Client, resource: Resource, identity: Identity) -> dict[st
         raise
 
 
-async def _listed(client: Client, places: Mapping[Identity, Resource], environment: str) -> dict[Identity, Live]:
+async def _listed(
+    client: Client, places: Mapping[Identity, Resource], environment: str, *, brief: bool
+) -> dict[Identity, Live]:
     spaces: dict[Resource, set[str]] = {}
     for identity, resource in places.items():
         spaces.setdefault(resource, set()).add(identity.namespace)
     selector = {"labelSelector": f"{ENVIRONMENT}={environment}"}
-    pages = await asyncio.gather(*(_of_kind(client, each, names, selector) for each, names in spaces.items()))
+    kinds = spaces.items()
+    pages = await asyncio.gather(*(_of_kind(client, each, names, selector, brief=brief) for each, names in kinds))
     return {identity_of(live): live for page in pages for live in page}
 
 
-async def _of_kind(client: Client, resource: Resource, spaces: set[str], params: Mapping[str, str]) -> list[Live]:
+async def _of_kind(
+    client: Client, resource: Resource, spaces: set[str], params: Mapping[str, str], *, brief: bool
+) -> list[Live]:
     """Of all namespaces at once; where that is not allowed, of each."""
+
+    async def listed(path: str) -> list[Live]:
+        if not brief or (resource.group, resource.kind) not in LONG:
+            return list((await client.items(path, params))[0])
+        found, _ = await client.items(path, params, METADATA)
+        return [{**each, "apiVersion": resource.api_version, "kind": resource.kind} for each in found]
+
     try:
         if len(spaces) > 1 or not resource.namespaced:
-            return list((await client.items(resource.path(), params))[0])
+            return await listed(resource.path())
     except ApiError as error:
         if error.status == 404:
             return []
         if error.status != 403 or not resource.namespaced:
             raise
-    pages = await asyncio.gather(*(client.items(resource.path(space), params) for space in sorted(spaces)))
-    return [live for page, _ in pages for live in page]
+    pages = await asyncio.gather(*(listed(resource.path(space)) for space in sorted(spaces)))
+    return [live for page in pages for live in page]
 
 
 async def _strangers(client: Client, places: Mapping[Identity, Resource]) -> set[Identity]:
@@ -125,7 +148,7 @@ async def _strangers(client: Client, places: Mapping[Identity, Resource]) -> set
 
 async def _names(client: Client, resource: Resource, space: str) -> set[str]:
     try:
-        found, _ = await client.items(resource.path(space), accept=NAMES)
+        found, _ = await client.items(resource.path(space), accept=METADATA)
     except ApiError as error:
         if error.status == 404:
             return set()

@@ -74,6 +74,7 @@ def test_a_child_runs_to_its_end_and_knows_its_own_name(child: str, engine: Engi
     assert labels["aif.dev/model"] == NAME
     assert len(child) <= 63
     assert health.assess(live).state is State.HEALTHY
+    assert health.ended({**live, "status": {}}), "its labels say it too"
 
 
 def test_the_run_is_on_the_schedule_s_record_and_nothing_differs(child: str, engine: Engine) -> None:

@@ -120,5 +120,5 @@ def apply_one(world: World, model: str, *wanted: Wanted) -> list[Outcome]:
         async with Observer(client, f"{ENVIRONMENT}={world.environment}") as observer:
             return await apply.apply(alone, records, Waiter(client, observer), Options(), lambda event: None)
 
-    found: list[Outcome] = world._with_client(act)
+    found: list[Outcome] = world.with_client(act)
     return found

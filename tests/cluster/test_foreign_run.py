@@ -95,5 +95,5 @@ def _applied_late(plane: Cluster, world: World, wanted: Wanted) -> list[Outcome]
         async with Observer(client, f"{ENVIRONMENT}={world.environment}") as observer:
             return await apply.apply(found, records, Waiter(client, observer), Options(), lambda event: None)
 
-    done: list[Outcome] = world._with_client(act)
+    done: list[Outcome] = world.with_client(act)
     return done

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 import pytest
 
+from aifctl.cluster import discovery, snapshot
+from aifctl.cluster.client import Client
 from aifctl.cluster.inventory import ENDED
 from aifctl.cluster.outcome import Result
+from aifctl.cluster.records import Records
 from aifctl.plan.change import Action
 from aifctl.plan.diff import LEFT, NOT_PATCHED
 from tests.cluster.looking import live, named, of, quiet
@@ -46,7 +53,9 @@ def end(plane: Cluster, world: World, kind: str, version: str) -> None:
     """A Workflow's status as its controller would write it; a Job's by its own, on a simulated node."""
     there = named(world, kind, "train-3f9a", version)
     if kind == "Workflow":
-        plane.patch(there, {"status": {"phase": "Succeeded", "finishedAt": "2026-01-01T00:00:00Z"}}, manager="argo")
+        said = {"status": {"phase": "Succeeded", "finishedAt": "2026-01-01T00:00:00Z"}}
+        labels = {"workflows.argoproj.io/completed": "true"}
+        plane.patch(there, {"metadata": {"labels": labels}, **said}, manager="argo")
     else:
         plane.patch(there, {"spec": {"suspend": False}}, manager="queue")
         plane.wait(there, lambda found: found["status"].get("succeeded"))
@@ -116,6 +125,25 @@ def test_a_run_that_was_deleted_before_its_end_is_made_again(control_plane: Clus
     second = live(control_plane, world, kind, "train-3f9a", version)
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
     assert world.inventory("digits").entries[0].uid == second["metadata"]["uid"]
+
+
+def test_an_apply_reads_no_more_of_a_workflow_than_its_metadata(control_plane: Cluster, world: World) -> None:
+    """Its status tells of every step, and may be megabytes."""
+    wanted = world.wanted("digits", workflow(), driver())
+    world.apply(wanted)
+    entries = world.inventory("digits").entries
+
+    async def seen(client: Client, _: Records, *, brief: bool) -> dict[str, Mapping[str, Any]]:
+        known = await discovery.discover(client)
+        found = await snapshot.take(client, known, world.environment, wanted.objects, entries, brief=brief)
+        return {identity.kind: each for identity, each in found.objects.items()}
+
+    brief, whole = (world.with_client(partial(seen, brief=each)) for each in (True, False))
+    assert brief.keys() == whole.keys() == {"Workflow", "Job"}
+    assert "spec" not in brief["Workflow"]
+    assert brief["Workflow"]["metadata"] == whole["Workflow"]["metadata"]
+    assert brief["Workflow"]["apiVersion"] == ARGO
+    assert brief["Job"] == whole["Job"]
 
 
 def test_a_run_that_somebody_else_made_first_is_taken_as_it_is(control_plane: Cluster, world: World) -> None:

@@ -67,7 +67,7 @@ class World:
         async def act(client: Client, records: Records) -> Plan:
             return await planning.plan(client, records, self.request(*wanted, dry_run=True, **changes))
 
-        return self._with_client(act)
+        return self.with_client(act)
 
     def apply(self, *wanted: Wanted, options: Options | None = None, tell: Any = None, **changes: Any) -> list[Outcome]:
         async def act(client: Client, records: Records) -> list[Outcome]:
@@ -76,18 +76,18 @@ class World:
                 waiter = Waiter(client, observer)
                 return await apply.apply(found, records, waiter, options or Options(), tell or (lambda event: None))
 
-        return self._with_client(act)
+        return self.with_client(act)
 
     def inventory(self, model: str) -> Inventory:
         return self.record(model).inventory
 
     def record(self, model: str) -> Record:
-        return self._with_client(lambda client, records: records.one(self.unit(model)))
+        return self.with_client(lambda client, records: records.one(self.unit(model)))
 
     def inventories(self) -> dict[Unit, Record]:
-        return self._with_client(lambda client, records: records.all())[0]
+        return self.with_client(lambda client, records: records.all())[0]
 
-    def _with_client(self, act: Callable[[Client, Records], Any]) -> Any:
+    def with_client(self, act: Callable[[Client, Records], Any]) -> Any:
         async def run() -> Any:
             async with Client(access.find(kubeconfig=str(self.kubeconfig)), patience=self.patience) as client:
                 return await act(client, Records(client, self.environment))

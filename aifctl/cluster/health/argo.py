@@ -11,6 +11,8 @@ from aifctl.cluster.health.model import Health
 from aifctl.cluster.health.reading import Seen, text
 
 ENDED = frozenset({"Succeeded", "Failed", "Error"})
+COMPLETED = "workflows.argoproj.io/completed"
+"""Label by which the controller says the same as by the phase, for those who see the metadata only."""
 _WORK = frozenset({"Pod", "Container", "HTTP", "Plugin"})
 """Types of nodes that do something themselves."""
 
@@ -31,7 +33,8 @@ def workflow(seen: Seen) -> Health:
 
 
 def workflow_ended(seen: Seen) -> bool:
-    return text(seen.status.get("phase")) in ENDED
+    labels = reading.mapping(seen.metadata.get("labels"))
+    return text(seen.status.get("phase")) in ENDED or labels.get(COMPLETED) == "true"
 
 
 def cron_workflow(seen: Seen) -> Health:

@@ -47,6 +47,13 @@ def test_a_run_settles_when_it_was_accepted(path: Path) -> None:
     assert is_settled(path.stem) == (state not in ("pending", "failed", "terminating"))
 
 
+@pytest.mark.parametrize(("completed", "ended"), [("true", True), ("false", False), (None, False)])
+def test_of_a_workflow_the_metadata_says_whether_it_has_ended(completed: str | None, ended: bool) -> None:
+    labels = {"workflows.argoproj.io/completed": completed}
+    metadata = {"name": "train", "labels": labels}
+    assert health.ended({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata}) is ended
+
+
 def test_a_rule_that_gave_a_job_up_is_no_phase() -> None:
     """As seen on a driver whose step was out of memory."""
     said = "Container driver for pod e2e/hungry-x failed with exit code 1 matching FailJob rule at index 1"
