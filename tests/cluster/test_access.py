@@ -123,7 +123,7 @@ BAD = {
     "a-list": ("- a\n- b\n", "no kubeconfig"),
     "no-yaml": ("a: [1\nb: }", "no YAML"),
     "bytes": (b"\xff\xfe\x00a", "no YAML|codec|can't decode"),
-    "tag": ("!!python/object:os.system {}", "no YAML"),
+    "tag": ("!!python/object:os.system {}", "no kubeconfig"),
 }
 
 
