@@ -2,7 +2,7 @@
 
     source → compiling (a process of its own) → book (units, what is known of each) → deliver (plan, apply one unit)
     watching (live objects and inventories as they change) ────────┘
-    leader (one writes, others stand by) · telemetry, server (what people and probes see) · loop joins them
+    leader (one writes, others stand by) · telling, telemetry, server (what people and probes see) · loop joins them
 
 Its unit is that of `aifctl.cluster`: (environment, tenant, model), each with a back-off of its own, so that one that is
 broken or stuck holds up no other. At rest it asks nothing: Git is fetched each interval, the leader's lease renewed,

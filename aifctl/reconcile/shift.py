@@ -12,7 +12,6 @@ import random
 import secrets
 import time
 import traceback
-from typing import Any
 
 from aifctl.cluster import discovery, planning
 from aifctl.cluster.client import OURSELVES, Account, Client
@@ -21,13 +20,14 @@ from aifctl.cluster.inventory import Inventory, Unit
 from aifctl.cluster.planning import Request
 from aifctl.cluster.records import Record, Records
 from aifctl.delivery import clusters, environments
-from aifctl.diagnostics import Diagnostic, Report, Severity
+from aifctl.diagnostics import Diagnostic, Report
 from aifctl.manifest import Identity
 from aifctl.reconcile.book import DRIFT, LAG, PRUNING, Book, Seen, State, Work
 from aifctl.reconcile.compiling import Compilation
 from aifctl.reconcile.deliver import Delivered, Deliverer
 from aifctl.reconcile.settings import Settings
 from aifctl.reconcile.telemetry import Events, Log, Metrics, told
+from aifctl.reconcile.telling import LEFT_ALONE, Teller
 from aifctl.reconcile.watching import Watching
 
 AT_ONCE, FAILING_AT_ONCE = 8, 4
@@ -41,7 +41,6 @@ GROUND = 15.0
 """Seconds that models wait for the environment's ground, which they may need."""
 GRACE = 8.0
 """Seconds that running applies get to end when we are told to stop."""
-LEFT_ALONE = (State.HELD, State.SUSPENDED)
 BLAMELESS = frozenset({State.SYNCED, State.SUSPENDED, State.SETTLING, State.HELD})
 
 
@@ -57,6 +56,7 @@ class Shift:
         self.records = Records(client, settings.environment, settings.namespace)
         self.synced_once = False
         self.events = Events(client, settings.namespace, clusters.who())
+        self.teller = Teller(log, metrics, self.events, quiet=settings.detect_only)
         self.watching = Watching(
             client, settings.environment, settings.namespace, self._live, self._inventory, self._unread, self._reader
         )
@@ -110,7 +110,7 @@ class Shift:
         self._ground_done.clear() if ground in self.book.works else self._ground_done.set()
         for work in list(self.book.works.values()):
             if work.frozen is not None:
-                self._say(work, State.FROZEN, (work.frozen,))
+                self.teller.say(work, State.FROZEN, (work.frozen,))
             self._first.add(work.unit)
             self.soon(work.unit, 0)
         self._wake.set()
@@ -141,16 +141,10 @@ class Shift:
 
     def warn(self, found: Diagnostic) -> None:
         """Something about the environment as a whole."""
-        self._event(Unit(self.settings.environment), found.code, told([found]), warning=True)
+        self.teller.event(Unit(self.settings.environment), found.code, told([found]), warning=True)
 
     def measure(self) -> None:
-        for state, count in self.book.count().items():
-            more = len(self._nowhere) if state is State.FROZEN else 0
-            self.metrics.units.labels(str(state)).set(count + more)
-        for state in (*LEFT_ALONE, State.DRIFTED):
-            drifted = sum(len(work.drifted) for work in self.book.works.values() if work.state is state)
-            self.metrics.drifted.labels(str(state)).set(drifted)
-        self.metrics.queue.set(len(self._due) + len(self._running))
+        self.teller.measure(self.book, len(self._nowhere), len(self._due) + len(self._running))
 
     def soon(self, unit: Unit, delay: float = DEBOUNCE) -> None:
         """Looks at a unit, but not before its back-off is over."""
@@ -225,10 +219,10 @@ class Shift:
         self._note_drift(work, self.book.drifted(work) if standing and standing[0] in LEFT_ALONE else ())
         work.reason = "" if standing else self.book.differs(work)
         if standing is not None:
-            self._say(work, standing[0], (standing[1],) if standing[1] else ())
+            self.teller.say(work, standing[0], (standing[1],) if standing[1] else ())
         elif not work.reason:
             work.failures, work.not_before = 0, 0.0
-            self._say(work, State.FROZEN if work.frozen else State.SYNCED, (work.frozen,) if work.frozen else ())
+            self.teller.say(work, State.FROZEN if work.frozen else State.SYNCED, (work.frozen,) if work.frozen else ())
         elif not (work.reason == PRUNING and work.state is State.SETTLING and self.book.unhealthy(work)):
             self._running[work.unit] = asyncio.create_task(self._one(work))
             return
@@ -244,10 +238,7 @@ class Shift:
             return
         news, work.drifted = found != work.drifted, found
         if news and found:
-            named = ", ".join(map(str, found[:5])) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-            self.log("drifted", "warning", unit=str(work.unit), objects=named)
-            message = f"not as applied, and not repaired while {work.unit} is held or suspended: {named}"
-            self._event(work.unit, "Drifted", message, warning=True)
+            self.teller.drifted(work, found)
 
     async def _one(self, work: Work) -> None:
         assert self.deliverer is not None
@@ -288,9 +279,9 @@ class Shift:
         inventory = work.inventory
         settled = delivered.settled and work.wanted is not None and inventory is not None
         work.settled = (work.wanted.tree, inventory.entries) if settled and work.wanted and inventory else None
-        self._measured(work, delivered, seconds)
+        self.teller.measured(work, delivered, seconds)
         self._back_off(work, delivered, now)
-        self._say(work, delivered.state, delivered.findings, delivered)
+        self.teller.say(work, delivered.state, delivered.findings, delivered)
         again = work.unit in self._again
         self._again.discard(work.unit)
         if delivered.state is State.FAILED:
@@ -316,46 +307,7 @@ class Shift:
                 work.not_before = now + pause
                 self.log("fight", "warning", unit=str(work.unit), repairs=len(work.moves), pause=pause)
 
-    # What is told
-
-    def _say(
-        self, work: Work, state: State, findings: tuple[Diagnostic, ...], delivered: Delivered | None = None
-    ) -> None:
-        """A line when something is new; an Event for what people should see."""
-        news = (work.state, work.findings) != (state, findings)
-        work.state, work.findings = state, findings
-        unit = str(work.unit)
-        if delivered is not None and (delivered.done or delivered.differing):
-            counts = _counted(delivered)
-            went_well = "repaired" if work.reason in DRIFT else "applied"
-            what = went_well if delivered.done and state in (State.SYNCED, State.SETTLING) else str(state)
-            self.log(what, "info", unit=unit, why=work.reason, commit=work.commit[:10] or None, **counts)
-            if delivered.done and state is not State.FAILED:
-                reason = "DriftRepaired" if what == "repaired" else "Applied"
-                self._event(work.unit, reason, f"{work.reason}: {_listed(delivered)} (commit {work.commit[:10]})")
-        elif news and state is not State.SYNCED:
-            self.log(str(state), unit=unit, why=work.reason or None)
-        if news:
-            for found in findings:
-                self.log.finding(found, unit=unit)
-        wrong = [found for found in findings if found.severity is Severity.ERROR]
-        if news and (wrong or state in (State.FROZEN, State.SUSPENDED, State.HELD)):
-            conflict = any(found.code == "AIF720" for found in wrong)
-            reason = "Conflict" if conflict else str(state).capitalize()
-            self._event(work.unit, reason, told(findings), warning=state is not State.SUSPENDED)
-
-    def _event(self, unit: Unit, reason: str, message: str, *, warning: bool = False) -> None:
-        if not self.settings.detect_only:
-            self.events.tell(unit, reason, message, warning=warning)
-
-    def _measured(self, work: Work, delivered: Delivered, seconds: float) -> None:
-        self.metrics.apply_seconds.observe(seconds)
-        if delivered.result:
-            self.metrics.applies.labels(delivered.result).inc()
-        for event in delivered.done:
-            self.metrics.written.labels(event.what).inc()
-        if work.reason in DRIFT:
-            self.metrics.repairs.inc(len(delivered.done))
+    # When all was looked at
 
     def _done_once(self, unit: Unit) -> None:
         self._first.discard(unit)
@@ -404,9 +356,7 @@ class Shift:
         blind = await self.watching.watch_kinds(self.deliverer.kinds, self.book.kinds())
         self._blind, self.book.blind = bool(blind), frozenset(blind)
         if blind:
-            self.log(
-                "blind", "warning", kinds=", ".join(sorted(blind)), message="can't be watched: drift is found late"
-            )
+            self.teller.blind(blind)
 
     def _reader(self, namespace: str) -> Account:
         """Who may read a tenant's secrets: the account that applies there."""
@@ -431,15 +381,3 @@ class Shift:
         problem = planning.too_many_gone(request, records, gone)
         for unit in gone:
             self.book.work(unit).problem = problem
-
-
-def _counted(delivered: Delivered) -> dict[str, Any]:
-    counts: dict[str, Any] = {}
-    for event in delivered.done:
-        counts[event.what] = counts.get(event.what, 0) + 1
-    return counts | ({"differing": len(delivered.differing)} if delivered.differing else {})
-
-
-def _listed(delivered: Delivered) -> str:
-    named = [f"{event.what} {event.identity}" for event in delivered.done]
-    return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
