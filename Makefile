@@ -44,7 +44,8 @@ demo: $(READY_DEMO) ## the whole line on this machine: a YAML file becomes a mod
 test: lint ## lint, then every test
 	@$(BIN)/python -m tests.controlplane.binaries || true
 	@$(BIN)/python -m tests.argo.binaries || true
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(PYTEST_ARGS)
+	@# A file's tests stay together, since many share what is dear: a trained model, a controller.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(READY_ALL) ## ruff, mypy --strict and the layers between packages
 	$(BIN)/ruff check .

@@ -24,8 +24,6 @@ from tests.controlplane.cluster import Cluster, Object
 from tests.controlplane.fixtures import install_crds
 from tests.golden import repository
 
-pytestmark = pytest.mark.xdist_group("argo-cd")
-
 ENVIRONMENTS = ("lab", "prod", "plain")
 MANAGER = "argocd-controller"
 PREFIX = "argocd.argoproj.io/"

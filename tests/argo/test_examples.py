@@ -15,8 +15,6 @@ from aifctl.render.ownership import is_label
 from tests.argo.engine import STEP, WORKFLOW, Engine, Said, Stories, dag
 from tests.controlplane.cluster import Object
 
-pytestmark = pytest.mark.xdist_group("argo-examples")
-
 MODELS = ("digits", "digits-tf", "iris", "wine")
 
 

@@ -21,8 +21,6 @@ from tests.argo.engine import Engine, Stories, dag
 from tests.controlplane.cluster import Object
 from tests.controlplane.stages import OUTCOME
 
-pytestmark = pytest.mark.xdist_group("argo-faults")
-
 DEADLINE = "Pod was active on the node longer than the specified deadline"
 EVICTED = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 84Mi."
 Fault = Callable[[Engine, str], None]

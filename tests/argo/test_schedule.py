@@ -11,10 +11,10 @@ from aifctl.cluster.health import State
 from tests.argo.engine import WORKFLOW, Engine, dag
 from tests.controlplane.cluster import Object
 
-pytestmark = pytest.mark.xdist_group("argo-schedule")
-
 DATA = "source: {path: data/digits.csv}"
-HOURLY, ZONE = "0 * * * *", "Europe/Berlin"
+MISSED = datetime.now(UTC) - timedelta(minutes=10)
+HOURLY, ZONE = f"{MISSED.minute} * * * *", "Europe/Berlin"
+"""No run begins by itself while this is tested."""
 NAME = "nightly-model-of-thirty-letter"
 """As long as a model's name may be."""
 
@@ -33,7 +33,7 @@ def scheduled(engine: Engine) -> Object:
 @pytest.fixture(scope="module")
 def child(scheduled: Object, engine: Engine) -> str:
     """The Workflow of an hour that the controller thinks to have missed: it need not be waited for."""
-    last = datetime.now(UTC) - timedelta(hours=1, minutes=5)
+    last = MISSED - timedelta(minutes=55)
     as_after_a_run = {
         "metadata": {"annotations": {"cronworkflows.argoproj.io/last-used-schedule": f"CRON_TZ={ZONE} {HOURLY}"}},
         "status": {"lastScheduledTime": last.strftime("%Y-%m-%dT%H:%M:%SZ")},
@@ -43,16 +43,9 @@ def child(scheduled: Object, engine: Engine) -> str:
     return str(name)
 
 
-def test_the_controller_takes_a_cron_workflow(scheduled: Object, engine: Engine) -> None:
-    engine.wait("the controller takes it", lambda: f"CronWorkflow {engine.namespace}/{NAME} added" in engine.said())
-    live = engine.cluster.get(scheduled)
-    judged = health.assess(live)
-    assert judged.state is State.HEALTHY, judged
-    assert live is not None
-    assert not [each for each in live.get("status", {}).get("conditions", []) if each["type"].endswith("Error")]
-
-
-def test_a_child_runs_to_its_end_and_knows_its_own_name(child: str, engine: Engine) -> None:
+@pytest.fixture(scope="module")
+def ended(child: str, engine: Engine) -> Object:
+    """The Workflow after its last step; its steps were looked at while they ran."""
     [model] = engine.compiled().models
     run = model.bundle.run
     assert run is not None
@@ -68,16 +61,28 @@ def test_a_child_runs_to_its_end_and_knows_its_own_name(child: str, engine: Engi
         engine.tell(pod, digest="a" * 64)
 
     engine.play(child, dag(run), look)
-    live = engine.wait_phase(child, "Succeeded")
-    labels = live["metadata"]["labels"]
-    assert labels["workflows.argoproj.io/cron-workflow"] == NAME
-    assert labels["aif.dev/model"] == NAME
-    assert len(child) <= 63
-    assert health.assess(live).state is State.HEALTHY
-    assert health.ended({**live, "status": {}}), "its labels say it too"
+    return engine.wait_phase(child, "Succeeded")
 
 
-def test_the_run_is_on_the_schedule_s_record_and_nothing_differs(child: str, engine: Engine) -> None:
+def test_the_controller_takes_a_cron_workflow(scheduled: Object, engine: Engine) -> None:
+    engine.wait("the controller takes it", lambda: f"CronWorkflow {engine.namespace}/{NAME} added" in engine.said())
+    live = engine.cluster.get(scheduled)
+    judged = health.assess(live)
+    assert judged.state is State.HEALTHY, judged
+    assert live is not None
+    assert not [each for each in live.get("status", {}).get("conditions", []) if each["type"].endswith("Error")]
+
+
+def test_a_child_runs_to_its_end_and_knows_its_own_name(ended: Object) -> None:
+    metadata = ended["metadata"]
+    assert metadata["labels"]["workflows.argoproj.io/cron-workflow"] == NAME
+    assert metadata["labels"]["aif.dev/model"] == NAME
+    assert len(metadata["name"]) <= 63
+    assert health.assess(ended).state is State.HEALTHY
+    assert health.ended({**ended, "status": {}}), "its labels say it too"
+
+
+def test_the_run_is_on_the_schedule_s_record_and_nothing_differs(ended: Object, engine: Engine) -> None:
     reference = engine.reference(NAME, "CronWorkflow")
     live = engine.cluster.wait(reference, lambda found: found["status"].get("succeeded") == 1)
     judged = health.assess(live)

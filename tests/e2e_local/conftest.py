@@ -1,6 +1,6 @@
 """The whole line on this machine, as a user goes it: each example is run once, and many tests look at it.
 
-Tests of one example are in one file and one group, so that several processes of tests run it once too.
+Tests of one example are in one file, so that `make test`, which keeps those of a file together, runs it once too.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from aifctl import digest
 from aifctl.runtime.store import Store
 from tests.e2e_local.conftest import Done, Line, Project, copy_examples, get, post
 
-pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("digits-pytorch")]
+pytestmark = pytest.mark.torch
 
 EPOCHS = 8
 AFTER = 3

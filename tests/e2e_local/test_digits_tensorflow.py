@@ -11,7 +11,7 @@ import yaml
 
 from tests.e2e_local.conftest import Line, Project, post
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("digits-tensorflow")]
+pytestmark = pytest.mark.tensorflow
 
 
 def rows(line: Line, count: int = 32) -> tuple[list[dict[str, float]], list[str]]:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 
-import pytest
-
 from tests.e2e_local.conftest import Line, post
-
-pytestmark = pytest.mark.xdist_group("wine-sklearn")
 
 
 def rows(line: Line) -> tuple[list[dict[str, float]], list[int]]:

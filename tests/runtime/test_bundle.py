@@ -21,8 +21,6 @@ from aifctl.runtime.data import RowError
 from aifctl.runtime.signature import Signature, Tensor, output_kind, probabilities
 from tests.runtime.chain import WINE, Chain, refused, training, wine
 
-pytestmark = pytest.mark.xdist_group("bundle")
-
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Chain:

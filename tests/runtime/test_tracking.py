@@ -22,8 +22,6 @@ from aifctl.runtime.job import Events, Job
 from aifctl.runtime.tracking import TAG, Tracker, client, open_tracker, tracking_uri
 from tests.runtime.fake_runs import wait_until
 
-pytestmark = pytest.mark.xdist_group("tracking")
-
 TRAIN = digest.of_text("a training")
 
 
