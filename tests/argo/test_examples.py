@@ -123,6 +123,8 @@ def test_applying_again_what_has_ended_changes_nothing(
 
 def _seen_to_run(live: Object, step: str) -> bool:
     judged = health.assess(live)
+    if judged.state is State.PENDING:
+        return False  # Workflows are looked at before their pods are
     assert judged.state is State.PROGRESSING, judged
     assert not health.ended(live)
     return judged.phase == "Running" and f"{step}(0)" in judged.message
