@@ -33,8 +33,7 @@ from tests.controlplane.plane import ControlPlane
 A_MODEL = 12
 """Objects of one model; tenants' own come on top."""
 KINDS = ("argo-workflows",)
-TARGETS = {"plan, nothing to change": 1 / 3, "plan, everything new": 1 / 3, "apply, new": 1 / 8,
-           "apply, nothing to change": 1 / 15}  # fmt: skip
+TARGETS = {"plan, nothing to change": 1 / 3, "apply, new": 1 / 8, "apply, nothing to change": 1 / 15}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ from aifctl.delivery import cache, environments
 from aifctl.delivery.cache import Entry, clash
 from aifctl.delivery.environments import Address
 from aifctl.delivery.known import Known, look
-from aifctl.delivery.sharing import crew as crew_of
-from aifctl.delivery.sharing import pieces
+from aifctl.delivery.sharing import crew_of, pieces
 from aifctl.delivery.tree import is_known
 from aifctl.diagnostics import Diagnostic, Report
 from aifctl.manifest import Identity, Manifest

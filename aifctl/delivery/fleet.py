@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 from aifctl.delivery import cache
 from aifctl.delivery.cache import Entry, clash
 from aifctl.delivery.known import Known, look
-from aifctl.delivery.sharing import crew as crew_of
-from aifctl.delivery.sharing import pieces
+from aifctl.delivery.sharing import crew_of, pieces
 from aifctl.diagnostics import Diagnostic, Report, Severity
 from aifctl.render.write import Scope, Written, check, write
 

@@ -40,7 +40,7 @@ class _Alone:
         return [getattr(self.worker, method)(argument)]
 
 
-def crew(worker: object, most: int, jobs: int | None = None) -> AbstractContextManager[Crew]:
+def crew_of(worker: object, most: int, jobs: int | None = None) -> AbstractContextManager[Crew]:
     """For `most` spec files: `jobs` processes; None: AIFCTL_JOBS, else as many as the work and the machine suggest."""
     forced = jobs is not None or "AIFCTL_JOBS" in os.environ
     if most < 2 or (most < MANY and not forced):

@@ -5,6 +5,7 @@ A part says all that judging the whole needs. It goes from process to process, w
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,16 +14,17 @@ from typing import Any
 from aifctl import pipeline
 from aifctl.cluster.inventory import Unit
 from aifctl.cluster.wanted import Wanted
-from aifctl.cluster.wanted import wanted as made
+from aifctl.cluster.wanted import wanted as wanted_of
 from aifctl.delivery import cache, environments
 from aifctl.delivery.cache import Entry
 from aifctl.diagnostics import Diagnostic
-from aifctl.pipeline import Compiled
+from aifctl.pipeline import Compiled, CompiledModel
 from aifctl.spec import load, source
 from aifctl.spec.files import Chosen
 from aifctl.spec.load import Repository
 from aifctl.spec.models.platform import Environment
 from aifctl.spec.paths import shown
+from aifctl.spec.source import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,8 @@ class Worker:
         found = (*resolved, *compiled.diagnostics)
         files = {d.position.file if d.position is not None else None for d in found}
         wanted = {each.unit: each for each in environments.wanted(compiled)}
-        entries = [_entry(compiled, wanted, path, named) for path, named in chosen]
+        made = _files(compiled)
+        entries = [_entry(compiled, made, wanted, path, named) for path, named in chosen]
         return Part(
             loaded=resolved,
             found=compiled.diagnostics,
@@ -71,7 +74,7 @@ class Worker:
 def ground(repository: Repository, environment: Environment) -> Part:
     """What the environment needs before any model."""
     manifests, problems = pipeline.compile_ground(repository, environment)
-    wanted = (made(Unit(environment.name), manifests),) if manifests else ()
+    wanted = (wanted_of(Unit(environment.name), manifests),) if manifests else ()
     entry = Entry(spec=cache.GROUND, named=False, units=_rows(wanted), objects=_names(wanted))
     return Part(
         found=tuple(source.resolve(problems, repository.texts)),
@@ -83,12 +86,31 @@ def ground(repository: Repository, environment: Environment) -> Part:
     )
 
 
-def _entry(compiled: Compiled, wanted: Mapping[Unit, Wanted], path: Path, named: bool) -> tuple[Entry, str, bool]:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What a spec file holds, and what of it compiled."""
+
+    documents: list[Document] = field(default_factory=list)
+    models: list[CompiledModel] = field(default_factory=list)
+
+
+def _files(compiled: Compiled) -> defaultdict[str, _File]:
+    """By the file as it is shown; an empty one where it holds nothing."""
+    made: defaultdict[str, _File] = defaultdict(_File)
+    for document in compiled.repository.documents:
+        made[document.file].documents.append(document)
+    for model in compiled.models:
+        made[model.unit.document.file].models.append(model)
+    return made
+
+
+def _entry(
+    compiled: Compiled, made: defaultdict[str, _File], wanted: Mapping[Unit, Wanted], path: Path, named: bool
+) -> tuple[Entry, str, bool]:
     """Of a spec file; its name as findings have it; and whether there is nothing to tell of its models."""
     repository, environment = compiled.repository, compiled.environment.name
     file = shown(path, Path.cwd())
-    documents = [document for document in repository.documents if document.file == file]
-    models = [model for model in compiled.models if model.unit.document.file == file]
+    documents, models = made[file].documents, made[file].models
     looked_at: Mapping[Path, bool] = {path.absolute(): True}
     for model in models:
         looked_at = {**looked_at, **load.inputs(repository, model.unit)}
